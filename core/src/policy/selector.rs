@@ -1,0 +1,247 @@
+//! Whom a policy concerns, and which of two that match is the more specific.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use super::cascade::Target;
+use crate::key::{InvalidName, Kind, Labels, MAX_NAME};
+
+/// Text to match a name with: exact, or with `*` standing for any run of characters.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Glob(Box<str>);
+
+impl Glob {
+    /// Checks that some legal name could match.
+    pub fn new(pattern: &str) -> Result<Self, InvalidName> {
+        let literal: String = pattern.chars().filter(|&c| c != '*').collect();
+        if pattern.is_empty() {
+            return Err(InvalidName::Empty);
+        }
+        if pattern.len() > MAX_NAME {
+            return Err(InvalidName::TooLong {
+                len: pattern.len(),
+                max: MAX_NAME,
+            });
+        }
+        if !literal.is_empty() {
+            crate::key::OperationName::new(literal)?;
+        }
+        Ok(Self(pattern.into()))
+    }
+
+    /// The pattern as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it matches one name only.
+    pub fn is_exact(&self) -> bool {
+        !self.0.contains('*')
+    }
+
+    /// Whether `name` as a whole fits.
+    ///
+    /// Greedy matching with one point to fall back to, the last `*`: linear for patterns with one
+    /// star, and never worse than the product of both lengths.
+    pub fn matches(&self, name: &str) -> bool {
+        let (pattern, name) = (self.0.as_bytes(), name.as_bytes());
+        let (mut p, mut n) = (0, 0);
+        let mut last_star: Option<(usize, usize)> = None;
+        while n < name.len() {
+            match pattern.get(p) {
+                Some(b'*') => {
+                    last_star = Some((p, n));
+                    p += 1;
+                }
+                Some(&byte) if byte == name[n] => {
+                    p += 1;
+                    n += 1;
+                }
+                _ => match last_star {
+                    Some((star, taken)) => {
+                        last_star = Some((star, taken + 1));
+                        p = star + 1;
+                        n = taken + 1;
+                    }
+                    None => return false,
+                },
+            }
+        }
+        pattern[p..].iter().all(|&byte| byte == b'*')
+    }
+
+    /// Exact before glob, then more literal characters.
+    fn specificity(&self) -> (bool, usize) {
+        let literal = self.0.bytes().filter(|&byte| byte != b'*').count();
+        (self.is_exact(), literal)
+    }
+}
+
+impl fmt::Display for Glob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Glob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+/// The conditions of a policy; all that are set must hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selector {
+    service: Option<Glob>,
+    operation: Option<Glob>,
+    kind: Option<Kind>,
+    labels: Labels,
+}
+
+/// A selector without a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must set at least one condition; to match everything say operation: \"*\"")]
+pub struct EmptySelector;
+
+impl Selector {
+    /// At least one condition must be there.
+    pub fn new(
+        service: Option<Glob>,
+        operation: Option<Glob>,
+        kind: Option<Kind>,
+        labels: Labels,
+    ) -> Result<Self, EmptySelector> {
+        if service.is_none() && operation.is_none() && kind.is_none() && labels.is_empty() {
+            return Err(EmptySelector);
+        }
+        Ok(Self {
+            service,
+            operation,
+            kind,
+            labels,
+        })
+    }
+
+    /// The condition on the service's name.
+    pub fn service(&self) -> Option<&Glob> {
+        self.service.as_ref()
+    }
+
+    /// The condition on the operation's name.
+    pub fn operation(&self) -> Option<&Glob> {
+        self.operation.as_ref()
+    }
+
+    /// The condition on the operation's kind.
+    pub fn kind(&self) -> Option<Kind> {
+        self.kind
+    }
+
+    /// The labels an instance must carry.
+    pub fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    /// Whether it can concern any operation of `service` at all.
+    pub fn concerns(&self, service: &str) -> bool {
+        self.service
+            .as_ref()
+            .is_none_or(|glob| glob.matches(service))
+    }
+
+    /// Whether it concerns this operation of this instance.
+    pub fn matches(&self, target: &Target<'_>) -> bool {
+        self.concerns(target.service.as_str())
+            && self
+                .operation
+                .as_ref()
+                .is_none_or(|glob| glob.matches(target.operation.as_str()))
+            && self.kind.is_none_or(|kind| kind == target.kind)
+            && target.labels.contain(&self.labels)
+    }
+
+    /// The more specific is the greater: operation first, then service, kind, number of labels.
+    pub fn cmp_specificity(&self, other: &Self) -> Ordering {
+        let key = |selector: &Self| {
+            (
+                selector.operation.as_ref().map(Glob::specificity),
+                selector.service.as_ref().map(Glob::specificity),
+                selector.kind.is_some(),
+                selector.labels.len(),
+            )
+        };
+        key(self).cmp(&key(other))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn glob(pattern: &str) -> Glob {
+        Glob::new(pattern).unwrap()
+    }
+
+    #[test]
+    fn a_star_stands_for_any_run_of_characters() {
+        for (pattern, name, fits) in [
+            ("payments.*", "payments.charge", true),
+            ("payments.*", "payments.", true),
+            ("payments.*", "payment.charge", false),
+            ("*", "anything", true),
+            ("*.charge", "payments.charge", true),
+            ("a*b*c", "aXbYbZc", true),
+            ("a*b*c", "aXbYbZ", false),
+            ("exact", "exact", true),
+            ("exact", "exactly", false),
+            ("**", "x", true),
+        ] {
+            assert_eq!(glob(pattern).matches(name), fits, "{pattern} on {name}");
+        }
+    }
+
+    #[test]
+    fn a_glob_no_name_could_match_is_refused() {
+        for bad in ["", "a b", "a\n*", "ä*"] {
+            assert!(Glob::new(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn many_stars_do_not_explode() {
+        let pattern = "a*".repeat(90) + "c";
+        assert!(!glob(&pattern).matches(&"a".repeat(200)));
+    }
+
+    #[test]
+    fn a_selector_without_a_condition_is_refused() {
+        assert_eq!(
+            Selector::new(None, None, None, Labels::default()),
+            Err(EmptySelector)
+        );
+    }
+
+    #[test]
+    fn the_operation_weighs_more_than_the_service_and_exact_more_than_glob() {
+        let of = |service: &str, operation: &str| {
+            let part = |text: &str| (!text.is_empty()).then(|| glob(text));
+            Selector::new(part(service), part(operation), None, Labels::default()).unwrap()
+        };
+        let ascending = [
+            of("checkout", ""),
+            of("", "*"),
+            of("", "pay*"),
+            of("", "payments*"),
+            of("", "pay"),
+            of("check*", "pay"),
+            of("checkout", "pay"),
+        ];
+        for pair in ascending.windows(2) {
+            assert_eq!(
+                pair[0].cmp_specificity(&pair[1]),
+                Ordering::Less,
+                "{pair:?}"
+            );
+        }
+    }
+}
