@@ -92,7 +92,7 @@ impl Field {
         };
         let fields = Self::ALL.iter().copied();
         fields
-            .filter(|field| field.paths().iter().any(|candidate| names(candidate)))
+            .filter(|field| field.paths().iter().any(names))
             .collect()
     }
 }

@@ -1,0 +1,70 @@
+//! How long to sleep before a retry: exponential, capped, then fully jittered.
+//!
+//! "Full jitter" of Marc Brooker, *Exponential Backoff and Jitter* (AWS Architecture Blog, 2015),
+//! applied after the cap as gRPC's A6 does it: retries spread over the whole interval instead of
+//! piling up at its end.
+
+use std::time::Duration;
+
+use crate::policy::Effective;
+use crate::policy::cascade::longest_backoff;
+use crate::policy::ratio::Multiplier;
+
+/// Compiled backoff.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    base: Duration,
+    max: Duration,
+    multiplier: Multiplier,
+}
+
+impl Backoff {
+    pub(super) fn compile(rules: &Effective) -> Self {
+        Self {
+            base: rules.base_delay,
+            max: rules.max_delay,
+            multiplier: rules.multiplier,
+        }
+    }
+
+    /// Whether a delay the server asks for is within the longest sleep.
+    pub fn allows(&self, hint: Duration) -> bool {
+        hint <= self.max
+    }
+
+    /// The sleep before retry `retry` (from 1): uniform between zero and
+    /// `min(base * multiplier^(retry-1), max)`. `random` is uniform over all of `u64`.
+    pub fn delay(&self, retry: u32, random: u64) -> Duration {
+        let longest = longest_backoff(retry, self.base, self.max, self.multiplier);
+        let nanos = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX);
+        let scaled = (u128::from(nanos) * u128::from(random)) >> 64;
+        // Below `nanos`, so it fits.
+        Duration::from_nanos(u64::try_from(scaled).unwrap_or(nanos))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BACKOFF: Backoff = Backoff {
+        base: Duration::from_millis(100),
+        max: Duration::from_secs(2),
+        multiplier: Multiplier::TWO,
+    };
+
+    #[test]
+    fn full_jitter_spreads_from_nothing_to_the_capped_delay() {
+        assert_eq!(BACKOFF.delay(1, 0), Duration::ZERO);
+        assert_eq!(BACKOFF.delay(1, 1 << 63), Duration::from_millis(50));
+        assert!(BACKOFF.delay(1, u64::MAX) <= Duration::from_millis(100));
+        assert_eq!(BACKOFF.delay(3, 1 << 63), Duration::from_millis(200));
+    }
+
+    #[test]
+    fn jitter_comes_after_the_cap_and_attempt_1000_does_not_overflow() {
+        for retry in [6, 10, 1000, u32::MAX] {
+            assert_eq!(BACKOFF.delay(retry, 1 << 63), Duration::from_secs(1), "{retry}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Small policies and snapshots for the tests of this room.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::history::{Audience, Snapshot};
+use super::replica::{Entry, Known, Received};
+use crate::key::{Labels, Namespace, PolicyId, Service};
+use crate::policy::rules::Rules;
+use crate::policy::selector::{Glob, Selector};
+use crate::policy::{Draft, Policy, Stored};
+use crate::revision::{Digest, Incarnation, Revision};
+
+const INCARNATION: Incarnation = Incarnation(7);
+
+pub(super) fn audience(service: &str) -> Audience {
+    Audience { namespace: Namespace::default_namespace(), service: Service::new(service).unwrap() }
+}
+
+pub(super) fn policy(name: &str) -> Policy {
+    policy_for(name, "*")
+}
+
+fn policy_for(name: &str, service: &str) -> Policy {
+    let service = Glob::new(service).unwrap();
+    Policy::new(Draft {
+        id: PolicyId::new("default", name).unwrap(),
+        owner: String::new(),
+        description: String::new(),
+        priority: 0,
+        selector: Selector::new(Some(service), None, None, Labels::default()).unwrap(),
+        rules: Rules::default(),
+        clear: Vec::new(),
+    })
+    .unwrap()
+}
+
+pub(super) fn stored(name: &str, service: &str, revision: u64) -> Arc<Stored> {
+    Arc::new(Stored {
+        policy: policy_for(name, service),
+        revision: Revision(revision),
+        create_time: SystemTime::UNIX_EPOCH,
+        update_time: SystemTime::UNIX_EPOCH,
+        updated_by: String::new(),
+    })
+}
+
+/// A snapshot at `revision` of policies given by name and revision.
+pub(super) fn snapshot(revision: u64, policies: &[(&str, u64)]) -> Arc<Snapshot> {
+    let policies: Vec<_> = policies.iter().map(|(name, at)| stored(name, "*", *at)).collect();
+    let entries = policies.iter().map(|stored| (stored.policy.id(), stored.revision));
+    Arc::new(Snapshot {
+        incarnation: INCARNATION,
+        revision: Revision(revision),
+        digest: Digest::of(entries),
+        policies,
+    })
+}
+
+impl Snapshot {
+    /// What a process that applied it tells.
+    pub(super) fn known(&self) -> Known {
+        Known { incarnation: Some(self.incarnation), revision: self.revision, digest: self.digest }
+    }
+}
+
+/// The same as it comes off the wire.
+pub(super) fn received(revision: u64, policies: &[(&str, u64)]) -> Received {
+    let snapshot = snapshot(revision, policies);
+    let entry = |stored: &Arc<Stored>| Entry {
+        id: stored.policy.id().clone(),
+        revision: stored.revision,
+        policy: Ok(stored.policy.clone()),
+    };
+    Received {
+        incarnation: snapshot.incarnation,
+        revision: snapshot.revision,
+        digest: snapshot.digest,
+        entries: snapshot.policies.iter().map(entry).collect(),
+    }
+}

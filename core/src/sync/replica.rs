@@ -1,0 +1,314 @@
+//! What a process makes of the snapshots it receives.
+//!
+//! A snapshot applies whole, but for the policies this SDK cannot enforce: those are refused by
+//! name and keep their last good version, if they ever had one. An older revision is passed over.
+//! A store that begins a new life is followed; only an empty one is not, because a wiped server
+//! must never take everybody's protection away.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::key::PolicyId;
+use crate::policy::Policy;
+use crate::revision::{Digest, Incarnation, Revision};
+
+/// A policy that is not enforced as sent, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The policy's name.
+    pub policy: String,
+    /// The version refused.
+    pub revision: Revision,
+    /// The path of the field that cannot be enforced.
+    pub field: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What a process tells a server that it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// `None` before the first snapshot.
+    pub incarnation: Option<Incarnation>,
+    /// Of the last snapshot applied.
+    pub revision: Revision,
+    /// Of the last snapshot applied, as sent.
+    pub digest: Digest,
+}
+
+impl Known {
+    /// Before the first snapshot.
+    pub const fn nothing() -> Self {
+        Self { incarnation: None, revision: Revision::ZERO, digest: Digest::EMPTY }
+    }
+}
+
+/// A snapshot as it came off the wire or the disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// The store's life it comes from.
+    pub incarnation: Incarnation,
+    /// Its revision.
+    pub revision: Revision,
+    /// What the sender says of its content.
+    pub digest: Digest,
+    /// Its policies.
+    pub entries: Vec<Entry>,
+}
+
+/// A policy in a snapshot, if this SDK understands it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Which policy.
+    pub id: PolicyId,
+    /// Its version.
+    pub revision: Revision,
+    /// The policy, or why it cannot be enforced.
+    pub policy: Result<Policy, Refusal>,
+}
+
+/// A snapshot was taken over; acknowledge it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The revision to acknowledge.
+    pub revision: Revision,
+    /// Whether the rules of any operation may have changed.
+    pub changed: bool,
+    /// Whether another store's life has begun; worth a loud word.
+    pub new_incarnation: bool,
+}
+
+/// A snapshot was passed over; what was held stays.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Ignored {
+    /// Older than what is held.
+    #[error("snapshot {received} is older than {held}, which is enforced already")]
+    Stale {
+        /// What came.
+        received: Revision,
+        /// What is held.
+        held: Revision,
+    },
+    /// Its content is not what its sender hashed.
+    #[error("snapshot {received} does not match its digest")]
+    Corrupt {
+        /// What came.
+        received: Revision,
+    },
+    /// A store in a new life that holds nothing.
+    #[error("store {incarnation} is new and empty; the {kept} policies of the old one stay")]
+    EmptyIncarnation {
+        /// The new life.
+        incarnation: Incarnation,
+        /// Policies that stay enforced.
+        kept: usize,
+    },
+}
+
+/// What a process holds.
+#[derive(Clone, Debug)]
+pub struct Replica {
+    known: Known,
+    policies: BTreeMap<PolicyId, Held>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Held {
+    enforced: Option<Arc<Policy>>,
+    refusal: Option<Refusal>,
+}
+
+impl Default for Replica {
+    fn default() -> Self {
+        Self { known: Known::nothing(), policies: BTreeMap::new() }
+    }
+}
+
+impl Replica {
+    /// What to tell a server.
+    pub fn known(&self) -> Known {
+        self.known
+    }
+
+    /// The policies in force.
+    pub fn policies(&self) -> impl Iterator<Item = &Policy> {
+        self.policies.values().filter_map(|held| held.enforced.as_deref())
+    }
+
+    /// What was refused of the snapshot held.
+    pub fn refusals(&self) -> impl Iterator<Item = &Refusal> {
+        self.policies.values().filter_map(|held| held.refusal.as_ref())
+    }
+
+    /// The last good version of a policy whose newest was refused.
+    pub fn stand_ins(&self) -> impl Iterator<Item = &Policy> {
+        let refused = self.policies.values().filter(|held| held.refusal.is_some());
+        refused.filter_map(|held| held.enforced.as_deref())
+    }
+
+    /// Takes a snapshot over, or says why not.
+    pub fn receive(&mut self, received: Received) -> Result<Applied, Ignored> {
+        let same_life = self.known.incarnation == Some(received.incarnation);
+        self.check(&received, same_life)?;
+        let mut before = std::mem::take(&mut self.policies);
+        let mut changed = false;
+        for entry in received.entries {
+            let (id, held) = succeed(before.remove_entry(&entry.id), entry, &mut changed);
+            self.policies.insert(id, held);
+        }
+        changed |= !before.is_empty();
+        let new_incarnation = self.known.incarnation.is_some() && !same_life;
+        self.known = Known {
+            incarnation: Some(received.incarnation),
+            revision: received.revision,
+            digest: received.digest,
+        };
+        Ok(Applied { revision: received.revision, changed, new_incarnation })
+    }
+
+    /// The server says that what is held is the whole set as of `revision`.
+    pub fn confirm(
+        &mut self,
+        incarnation: Incarnation,
+        revision: Revision,
+    ) -> Result<Applied, Ignored> {
+        let held = self.known.revision;
+        if self.known.incarnation != Some(incarnation) {
+            return Err(Ignored::Corrupt { received: revision });
+        }
+        self.known.revision = held.max(revision);
+        Ok(Applied { revision, changed: false, new_incarnation: false })
+    }
+
+    fn check(&self, received: &Received, same_life: bool) -> Result<(), Ignored> {
+        let entries = received.entries.iter().map(|entry| (&entry.id, entry.revision));
+        if Digest::of(entries) != received.digest {
+            return Err(Ignored::Corrupt { received: received.revision });
+        }
+        let held = self.known.revision;
+        if same_life && received.revision < held {
+            return Err(Ignored::Stale { received: received.revision, held });
+        }
+        let kept = self.policies().count();
+        if !same_life && received.entries.is_empty() && kept > 0 {
+            let incarnation = received.incarnation;
+            return Err(Ignored::EmptyIncarnation { incarnation, kept });
+        }
+        Ok(())
+    }
+}
+
+/// What is held of a policy once `entry` has come.
+fn succeed(before: Option<(PolicyId, Held)>, entry: Entry, changed: &mut bool) -> (PolicyId, Held) {
+    let (id, before) = before.unwrap_or_else(|| (entry.id, Held::default()));
+    let held = match entry.policy {
+        Ok(policy) => Held { enforced: Some(Arc::new(policy)), refusal: None },
+        Err(refusal) => Held { enforced: before.enforced.clone(), refusal: Some(refusal) },
+    };
+    *changed |= held.enforced != before.enforced;
+    (id, held)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{policy, received};
+    use super::*;
+
+    fn refused(entry: &mut Entry) {
+        entry.policy = Err(Refusal {
+            policy: entry.id.name.to_string(),
+            revision: entry.revision,
+            field: "rules.retry.budget".into(),
+            reason: "needs schema 2".into(),
+        });
+    }
+
+    fn names(replica: &Replica) -> Vec<&str> {
+        replica.policies().map(|policy| policy.id().name.as_str()).collect()
+    }
+
+    #[test]
+    fn a_snapshot_replaces_the_whole_set() {
+        let mut replica = Replica::default();
+        assert!(replica.receive(received(1, &[("a", 1), ("b", 1)])).unwrap().changed);
+        assert!(replica.receive(received(2, &[("b", 1), ("c", 2)])).unwrap().changed);
+        assert_eq!(names(&replica), ["b", "c"]);
+        assert!(!replica.receive(received(3, &[("b", 1), ("c", 2)])).unwrap().changed);
+        assert_eq!(replica.known().revision, Revision(3));
+    }
+
+    #[test]
+    fn an_older_revision_of_the_same_life_never_replaces_a_newer_one() {
+        let mut replica = Replica::default();
+        replica.receive(received(5, &[("a", 5)])).unwrap();
+        let error = replica.receive(received(4, &[])).unwrap_err();
+        assert_eq!(error, Ignored::Stale { received: Revision(4), held: Revision(5) });
+        assert_eq!(names(&replica), ["a"]);
+    }
+
+    #[test]
+    fn a_refused_policy_keeps_its_last_good_version_and_its_siblings_apply() {
+        let mut replica = Replica::default();
+        replica.receive(received(1, &[("a", 1)])).unwrap();
+        let good = policy("a");
+        let mut next = received(2, &[("a", 2), ("b", 2)]);
+        refused(&mut next.entries[0]);
+        replica.receive(next).unwrap();
+        assert_eq!(names(&replica), ["a", "b"]);
+        assert_eq!(replica.stand_ins().collect::<Vec<_>>(), [&good]);
+        assert_eq!(replica.refusals().count(), 1);
+        replica.receive(received(3, &[("a", 3), ("b", 2)])).unwrap();
+        assert_eq!(replica.refusals().count(), 0, "a good version ends the refusal");
+    }
+
+    #[test]
+    fn a_refused_policy_without_a_good_version_is_not_enforced() {
+        let mut replica = Replica::default();
+        let mut first = received(1, &[("a", 1)]);
+        refused(&mut first.entries[0]);
+        assert!(!replica.receive(first).unwrap().changed);
+        assert_eq!(names(&replica), [""; 0]);
+        assert_eq!(replica.refusals().count(), 1);
+    }
+
+    #[test]
+    fn a_deliberately_empty_snapshot_empties() {
+        let mut replica = Replica::default();
+        replica.receive(received(1, &[("a", 1)])).unwrap();
+        assert!(replica.receive(received(2, &[])).unwrap().changed);
+        assert_eq!(names(&replica), [""; 0]);
+    }
+
+    #[test]
+    fn a_new_life_is_followed_even_to_a_lower_revision_but_not_into_emptiness() {
+        let mut replica = Replica::default();
+        replica.receive(received(9, &[("a", 9)])).unwrap();
+        let mut wiped = received(1, &[]);
+        wiped.incarnation = Incarnation(99);
+        let error = replica.receive(wiped).unwrap_err();
+        assert!(matches!(error, Ignored::EmptyIncarnation { kept: 1, .. }));
+        let mut restored = received(2, &[("b", 2)]);
+        restored.incarnation = Incarnation(99);
+        let applied = replica.receive(restored).unwrap();
+        assert!(applied.new_incarnation);
+        assert_eq!(names(&replica), ["b"]);
+    }
+
+    #[test]
+    fn content_that_does_not_match_its_digest_is_passed_over() {
+        let mut replica = Replica::default();
+        let mut torn = received(1, &[("a", 1), ("b", 1)]);
+        torn.entries.pop();
+        assert_eq!(replica.receive(torn), Err(Ignored::Corrupt { received: Revision(1) }));
+    }
+
+    #[test]
+    fn up_to_date_moves_the_revision_and_nothing_else() {
+        let mut replica = Replica::default();
+        replica.receive(received(3, &[("a", 1)])).unwrap();
+        let applied = replica.confirm(Incarnation(7), Revision(8)).unwrap();
+        assert_eq!((applied.revision, applied.changed), (Revision(8), false));
+        assert_eq!(replica.known().revision, Revision(8));
+        assert!(replica.confirm(Incarnation(8), Revision(9)).is_err());
+    }
+}
