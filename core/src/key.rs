@@ -221,7 +221,10 @@ impl Labels {
 
     /// Whether every label of `wanted` is here with the same value.
     pub fn contain(&self, wanted: &Self) -> bool {
-        wanted.0.iter().all(|(key, value)| self.0.get(key) == Some(value))
+        wanted
+            .0
+            .iter()
+            .all(|(key, value)| self.0.get(key) == Some(value))
     }
 }
 
@@ -281,7 +284,17 @@ mod tests {
     #[test]
     fn a_policy_name_can_stand_in_a_file_name() {
         assert!(PolicyName::new("payments.eu-1_x").is_ok());
-        for bad in ["", "-a", "a.", "Payments", "a/b", "a b", "ä", "..", &"x".repeat(64)] {
+        for bad in [
+            "",
+            "-a",
+            "a.",
+            "Payments",
+            "a/b",
+            "a b",
+            "ä",
+            "..",
+            &"x".repeat(64),
+        ] {
             assert!(PolicyName::new(bad).is_err(), "{bad:?}");
         }
     }

@@ -50,7 +50,10 @@ impl Lane {
     pub fn bump(self, cell: &AtomicU32) {
         // Relaxed throughout: a counter orders nothing, readers only want each increment once.
         if self.owned {
-            cell.store(cell.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+            cell.store(
+                cell.load(Ordering::Relaxed).wrapping_add(1),
+                Ordering::Relaxed,
+            );
         } else {
             cell.fetch_add(1, Ordering::Relaxed);
         }

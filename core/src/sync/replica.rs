@@ -125,6 +125,24 @@ impl Default for Replica {
 }
 
 impl Replica {
+    /// What a process held when it last wrote it down: a snapshot, and the enforced versions of
+    /// the policies it refused of that.
+    pub fn restore(
+        received: Received,
+        stand_ins: impl IntoIterator<Item = Policy>,
+    ) -> Result<Self, Ignored> {
+        let stand_in = |policy: Policy| {
+            let id = policy.id().clone();
+            (id, Held { enforced: Some(Arc::new(policy)), refusal: None })
+        };
+        let mut replica = Self {
+            known: Known::nothing(),
+            policies: stand_ins.into_iter().map(stand_in).collect(),
+        };
+        replica.receive(received)?;
+        Ok(replica)
+    }
+
     /// What to tell a server.
     pub fn known(&self) -> Known {
         self.known
@@ -300,6 +318,16 @@ mod tests {
         let mut torn = received(1, &[("a", 1), ("b", 1)]);
         torn.entries.pop();
         assert_eq!(replica.receive(torn), Err(Ignored::Corrupt { received: Revision(1) }));
+    }
+
+    #[test]
+    fn what_was_written_down_is_enforced_again_stand_ins_included() {
+        let mut snapshot = received(4, &[("a", 4), ("b", 2)]);
+        refused(&mut snapshot.entries[0]);
+        let replica = Replica::restore(snapshot, [policy("a")]).unwrap();
+        assert_eq!(names(&replica), ["a", "b"]);
+        assert_eq!(replica.known().revision, Revision(4));
+        assert_eq!(replica.refusals().count(), 1);
     }
 
     #[test]

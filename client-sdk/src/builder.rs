@@ -1,0 +1,330 @@
+//! Setting an instance up: who it is, whom it talks to, where it keeps what it heard.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use fusebox_core::key::{Epoch, InstanceId, InvalidName, Labels, Namespace, Service};
+use fusebox_core::policy::field::SCHEMA;
+use fusebox_core::stats::{InstanceFacts, InstanceKey};
+use fusebox_core::sync::Replica;
+use fusebox_proto::convert::session::Identity;
+use opentelemetry::metrics::Meter;
+use tonic::transport::Endpoint;
+
+use crate::cache::Cache;
+use crate::enforcement::{Context, Enforcement};
+use crate::health::PolicySource;
+use crate::jitter::Jitter;
+use crate::link::{self, Link, Upstream};
+use crate::metrics::Metrics;
+use crate::{Fusebox, telemetry};
+
+/// Longest version or zone, in bytes.
+const MAX_TEXT: usize = 200;
+
+/// Collects the settings of an instance. Only the service's name is required.
+#[derive(Debug)]
+#[must_use = "nothing is set up before build()"]
+pub struct Builder {
+    service: String,
+    namespace: String,
+    instance_id: Option<String>,
+    version: String,
+    zone: String,
+    labels: Vec<(String, String)>,
+    servers: Vec<String>,
+    cache_dir: Option<PathBuf>,
+    meter: Option<Meter>,
+    jitter_seed: Option<u64>,
+}
+
+/// Settings that cannot be. Nothing else can go wrong while setting up: a server that is away, or
+/// a cache that cannot be written, is reported in the log and in health, and no call notices.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidSetup {
+    /// A name is none.
+    #[error("{what} {value:?} {problem}")]
+    Name {
+        /// Which setting.
+        what: &'static str,
+        /// Its value.
+        value: String,
+        /// What is wrong.
+        problem: InvalidName,
+    },
+    /// A text is too long.
+    #[error("{what} has {len} bytes; at most {max} are allowed")]
+    TooLong {
+        /// Which setting.
+        what: &'static str,
+        /// Bytes given.
+        len: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
+    /// A server's address is none.
+    #[error("server address {address:?} is not a URL such as http://127.0.0.1:7070: {problem}")]
+    Address {
+        /// The address.
+        address: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The system gave no randomness, without which processes could not be told apart.
+    #[error("no randomness from the operating system: {0}")]
+    Randomness(getrandom::Error),
+    /// The link's thread could not be started.
+    #[error("cannot start the link's thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+impl Builder {
+    pub(crate) fn new(service: String) -> Self {
+        Self {
+            service,
+            namespace: "default".into(),
+            instance_id: None,
+            version: String::new(),
+            zone: String::new(),
+            labels: Vec::new(),
+            servers: Vec::new(),
+            cache_dir: None,
+            meter: None,
+            jitter_seed: None,
+        }
+    }
+
+    /// A server's address, such as `http://127.0.0.1:7070`. Several are tried in turn. With none,
+    /// the defaults and the call sites' own rules hold.
+    pub fn server(mut self, address: impl Into<String>) -> Self {
+        self.servers.push(address.into());
+        self
+    }
+
+    /// The tenant; `default` if not said.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// What operators call this process; the host's name and the process's number if not said.
+    pub fn instance_id(mut self, id: impl Into<String>) -> Self {
+        self.instance_id = Some(id.into());
+        self
+    }
+
+    /// The program's own version.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = version.into();
+        self
+    }
+
+    /// Where the process runs.
+    pub fn zone(mut self, zone: impl Into<String>) -> Self {
+        self.zone = zone.into();
+        self
+    }
+
+    /// A label that policies can select by.
+    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.push((key.into(), value.into()));
+        self
+    }
+
+    /// A directory for the policies last heard of, to start from when no server can be reached.
+    pub fn cache_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.cache_dir = Some(directory.into());
+        self
+    }
+
+    /// Records the SDK's metrics with this meter. Without it they go where
+    /// [`telemetry::from_env`](crate::telemetry::from_env) sends them, if that was called before.
+    pub fn meter(mut self, meter: Meter) -> Self {
+        self.meter = Some(meter);
+        self
+    }
+
+    /// Fixes the jitter of backoffs, for tests.
+    pub const fn jitter_seed(mut self, seed: u64) -> Self {
+        self.jitter_seed = Some(seed);
+        self
+    }
+
+    /// Sets the instance up. Never waits for a server.
+    pub fn build(self) -> Result<Fusebox, InvalidSetup> {
+        let epoch = random_u64()?;
+        let identity = self.identity(epoch)?;
+        let servers = self.servers.iter().map(|address| endpoint(address));
+        let servers = servers.collect::<Result<Vec<_>, _>>()?;
+        let key = &identity.key;
+        let cache = self.cache(&key.namespace, &key.service);
+        let (replica, source) = load(cache.as_ref());
+        let (events, inbox) = link::queue();
+        let context = Context {
+            events,
+            jitter: Jitter::seeded(self.jitter_seed.unwrap_or(epoch)),
+            metrics: Metrics::new(self.meter.or_else(telemetry::meter).as_ref()),
+        };
+        let (service, labels) = (key.service.clone(), identity.facts.labels.clone());
+        let enforcement = Enforcement::new(service, labels, context, replica, source);
+        let enforcement = Arc::new(enforcement);
+        let upstream = Upstream {
+            identity,
+            servers,
+            cache,
+        };
+        let link = Arc::new(Link::start(upstream, Arc::clone(&enforcement), inbox)?);
+        Ok(Fusebox { enforcement, link })
+    }
+
+    fn identity(&self, epoch: u64) -> Result<Identity, InvalidSetup> {
+        let instance = self.instance_id.clone().unwrap_or_else(default_instance_id);
+        let labels = self.labels.iter().map(|(key, value)| (key, value));
+        Ok(Identity {
+            key: InstanceKey {
+                namespace: named("namespace", &self.namespace, Namespace::new)?,
+                service: named("service", &self.service, Service::new)?,
+                instance: named("instance id", &instance, InstanceId::new)?,
+                epoch: Epoch(epoch),
+            },
+            facts: InstanceFacts {
+                version: bounded("version", &self.version)?,
+                zone: bounded("zone", &self.zone)?,
+                labels: Labels::new(labels).map_err(|problem| InvalidSetup::Name {
+                    what: "labels",
+                    value: format!("{:?}", self.labels),
+                    problem,
+                })?,
+                sdk_version: concat!("rust/", env!("CARGO_PKG_VERSION")).into(),
+            },
+            schema: SCHEMA,
+        })
+    }
+
+    fn cache(&self, namespace: &Namespace, service: &Service) -> Option<Cache> {
+        let directory = self.cache_dir.as_deref()?;
+        let opened = Cache::open(directory, namespace, service);
+        let directory = directory.display();
+        opened
+            .inspect_err(|error| {
+                tracing::error!(
+                    target: "fusebox",
+                    %directory, %error,
+                    "cannot use the cache directory; a restart without a server starts from defaults"
+                );
+            })
+            .ok()
+    }
+}
+
+fn load(cache: Option<&Cache>) -> (Replica, PolicySource) {
+    let nothing = || (Replica::default(), PolicySource::Defaults);
+    let Some(cache) = cache else {
+        return nothing();
+    };
+    match cache.load() {
+        Ok(Some(replica)) => (replica, PolicySource::Disk),
+        Ok(None) => nothing(),
+        Err(error) => {
+            let path = cache.path().display();
+            tracing::error!(target: "fusebox", %path, %error, "cannot read the cached policies; ignored");
+            nothing()
+        }
+    }
+}
+
+fn named<T>(
+    what: &'static str,
+    value: &str,
+    new: impl FnOnce(String) -> Result<T, InvalidName>,
+) -> Result<T, InvalidSetup> {
+    new(value.to_owned()).map_err(|problem| {
+        let value = value.chars().take(80).collect();
+        InvalidSetup::Name {
+            what,
+            value,
+            problem,
+        }
+    })
+}
+
+fn bounded(what: &'static str, text: &str) -> Result<String, InvalidSetup> {
+    let len = text.len();
+    if len > MAX_TEXT {
+        return Err(InvalidSetup::TooLong {
+            what,
+            len,
+            max: MAX_TEXT,
+        });
+    }
+    Ok(text.to_owned())
+}
+
+fn endpoint(address: &str) -> Result<Endpoint, InvalidSetup> {
+    let problem = |problem: String| InvalidSetup::Address {
+        address: address.into(),
+        problem,
+    };
+    let endpoint = Endpoint::from_shared(address.to_owned()).map_err(|e| problem(e.to_string()))?;
+    match (endpoint.uri().scheme_str(), endpoint.uri().authority()) {
+        (Some("http"), Some(_)) => Ok(link::tuned(endpoint)),
+        (Some(scheme), _) => Err(problem(format!("scheme {scheme:?} is not \"http\""))),
+        _ => Err(problem("it has no scheme".into())),
+    }
+}
+
+fn random_u64() -> Result<u64, InvalidSetup> {
+    getrandom::u64().map_err(InvalidSetup::Randomness)
+}
+
+fn default_instance_id() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .or_else(|_| std::env::var("HOSTNAME"))
+        .unwrap_or_default();
+    let host: String = host
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || "-._".contains(*c))
+        .collect();
+    let host = if host.is_empty() { "host" } else { &host };
+    format!("{host}-{}", std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(builder: Builder) -> String {
+        builder.build().map(|_| ()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_setting_that_cannot_be_is_named_with_its_value() {
+        assert_eq!(
+            refusal(Fusebox::builder("")),
+            "service \"\" must not be empty"
+        );
+        assert!(refusal(Fusebox::builder("a b")).starts_with("service \"a b\" has ' ' at byte 1"));
+        assert!(refusal(Fusebox::builder("a").namespace("A")).starts_with("namespace \"A\""));
+        assert!(refusal(Fusebox::builder("a").label("k", "")).starts_with("labels"));
+        let long = "x".repeat(300);
+        assert_eq!(
+            refusal(Fusebox::builder("a").version(long)),
+            "version has 300 bytes; at most 200 are allowed"
+        );
+        for address in ["localhost:7070", "https://x:1", "", "http//x"] {
+            let refusal = refusal(Fusebox::builder("a").server(address));
+            assert!(
+                refusal.contains("is not a URL such as http://"),
+                "{refusal}"
+            );
+        }
+    }
+
+    #[test]
+    fn without_a_server_or_a_runtime_it_still_sets_up() {
+        let fusebox = Fusebox::builder("checkout").build().unwrap();
+        let health = fusebox.health();
+        assert_eq!(health.source, PolicySource::Defaults);
+        assert_eq!(health.connected_to, None);
+    }
+}

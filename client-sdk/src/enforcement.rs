@@ -1,0 +1,248 @@
+//! What this process holds, and what its operations are made of it.
+//!
+//! One lock orders the two things that change rules: a snapshot that arrives and an operation that
+//! registers. So no operation can slip between a snapshot's arrival and its application. No call
+//! ever takes that lock: it loads its operation's plan, which is replaced whole.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use fusebox_core::guard::Plan;
+use fusebox_core::key::{Kind, Labels, OperationName, Service};
+use fusebox_core::policy::rules::Rules;
+use fusebox_core::policy::{Origin, Policy, Target, resolve};
+use fusebox_core::revision::{Incarnation, Revision};
+use fusebox_core::sync::{Applied, Ignored, Known, Received, Refusal, Replica};
+
+use crate::clock;
+use crate::health::PolicySource;
+use crate::jitter::Jitter;
+use crate::link::{Event, Events};
+use crate::metrics::Metrics;
+use crate::operation::{Definition, Inner, Operation};
+
+/// Most operations one process may register. Beyond it, one shared operation guards the rest.
+pub(crate) const MAX_OPERATIONS: usize = 10_000;
+
+/// The name of the operation that stands in for those beyond [`MAX_OPERATIONS`].
+const OVERFLOW: &str = "fusebox.overflow";
+
+/// What every operation of an instance shares.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) events: Events,
+    pub(crate) jitter: Jitter,
+    pub(crate) metrics: Metrics,
+}
+
+#[derive(Debug)]
+pub(crate) struct Enforcement {
+    service: Service,
+    labels: Labels,
+    context: Arc<Context>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    replica: Replica,
+    source: PolicySource,
+    operations: BTreeMap<OperationName, Arc<Inner>>,
+    overflow: Option<Arc<Inner>>,
+    beyond_bound: u64,
+}
+
+/// What [`Enforcement`] tells of its policies.
+pub(crate) struct Held {
+    pub(crate) source: PolicySource,
+    pub(crate) known: Known,
+    pub(crate) policies: usize,
+    pub(crate) refusals: Vec<Refusal>,
+    pub(crate) beyond_bound: u64,
+}
+
+impl Enforcement {
+    /// Enforces what `replica` holds; `source` tells where it came from.
+    pub(crate) fn new(
+        service: Service,
+        labels: Labels,
+        context: Context,
+        replica: Replica,
+        source: PolicySource,
+    ) -> Self {
+        let state = State {
+            replica,
+            source,
+            operations: BTreeMap::new(),
+            overflow: None,
+            beyond_bound: 0,
+        };
+        Self {
+            service,
+            labels,
+            context: Arc::new(context),
+            state: Mutex::new(state),
+        }
+    }
+
+    /// The operation of that name, made if there is none yet.
+    pub(crate) fn register(&self, definition: &Definition) -> Operation {
+        let mut state = self.lock();
+        if let Some(known) = state.operations.get(&definition.id) {
+            warn_if_different(known, definition);
+            return Operation::new(Arc::clone(known));
+        }
+        if state.operations.len() >= MAX_OPERATIONS {
+            return Operation::new(self.overflow(&mut state, definition));
+        }
+        let inner = Arc::new(self.make(&state, definition));
+        state
+            .operations
+            .insert(definition.id.clone(), Arc::clone(&inner));
+        self.context
+            .events
+            .send(Event::Declared(Arc::clone(&inner)));
+        Operation::new(inner)
+    }
+
+    /// Takes a snapshot over: every operation's next call follows it.
+    pub(crate) fn receive(&self, received: Received) -> Result<Applied, Ignored> {
+        let mut state = self.lock();
+        let applied = state.replica.receive(received)?;
+        state.source = PolicySource::Server;
+        if applied.changed {
+            self.apply(&state);
+        }
+        Ok(applied)
+    }
+
+    /// The server says that what is held is current.
+    pub(crate) fn confirm(
+        &self,
+        incarnation: Incarnation,
+        revision: Revision,
+    ) -> Result<Applied, Ignored> {
+        let mut state = self.lock();
+        let applied = state.replica.confirm(incarnation, revision)?;
+        state.source = PolicySource::Server;
+        Ok(applied)
+    }
+
+    /// All operations, by name.
+    pub(crate) fn operations(&self) -> Vec<Arc<Inner>> {
+        let state = self.lock();
+        state
+            .operations
+            .values()
+            .chain(&state.overflow)
+            .cloned()
+            .collect()
+    }
+
+    pub(crate) fn held(&self) -> Held {
+        let state = self.lock();
+        Held {
+            source: state.source,
+            known: state.replica.known(),
+            policies: state.replica.policies().count(),
+            refusals: state.replica.refusals().cloned().collect(),
+            beyond_bound: state.beyond_bound,
+        }
+    }
+
+    /// The enforced versions of policies whose newest version was refused.
+    pub(crate) fn stand_ins(&self) -> Vec<Policy> {
+        self.lock().replica.stand_ins().cloned().collect()
+    }
+
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
+    }
+
+    fn apply(&self, state: &State) {
+        for inner in state.operations.values().chain(&state.overflow) {
+            let before = inner.plan.load();
+            let plan = self.plan(state, &inner.id, inner.kind, &inner.local, Some(&before));
+            if plan != **before {
+                inner.plan.store(Arc::new(plan));
+                inner.breaker.reload(&plan.breaker, clock::now());
+            }
+        }
+    }
+
+    fn make(&self, state: &State, definition: &Definition) -> Inner {
+        let Definition {
+            id, kind, local, ..
+        } = definition;
+        let plan = self.plan(state, id, *kind, local, None);
+        // Names live as long as the process, so that an error can carry one without allocating.
+        // There are at most MAX_OPERATIONS of them.
+        let name: &'static str = Box::leak(id.as_str().into());
+        Inner::new(name, definition, plan, Arc::clone(&self.context))
+    }
+
+    fn plan(
+        &self,
+        state: &State,
+        operation: &OperationName,
+        kind: Kind,
+        local: &Rules,
+        previous: Option<&Plan>,
+    ) -> Plan {
+        let (service, labels) = (&self.service, &self.labels);
+        let target = Target {
+            service,
+            operation,
+            kind,
+            labels,
+        };
+        let locals = [(Origin::CallSite, local.clone())];
+        let resolution = resolve(&target, &locals, state.replica.policies());
+        Plan::compile(&resolution.effective, previous)
+    }
+
+    /// Too many names: usually one with an id in it. They stay guarded, by one breaker for all.
+    fn overflow(&self, state: &mut State, definition: &Definition) -> Arc<Inner> {
+        state.beyond_bound += 1;
+        if let Some(overflow) = &state.overflow {
+            return Arc::clone(overflow);
+        }
+        tracing::error!(
+            target: "fusebox",
+            bound = MAX_OPERATIONS,
+            operation = %definition.id,
+            "too many operations: this and all further names share one breaker; \
+             is there an id in the name?"
+        );
+        let shared = Definition {
+            id: OperationName::new(OVERFLOW).unwrap_or_else(|_| definition.id.clone()),
+            kind: definition.kind,
+            idempotent: false,
+            local: Rules::default(),
+        };
+        let inner = Arc::new(self.make(state, &shared));
+        state.overflow = Some(Arc::clone(&inner));
+        self.context
+            .events
+            .send(Event::Declared(Arc::clone(&inner)));
+        inner
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while holding it; if something did, the state is still whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn warn_if_different(known: &Inner, definition: &Definition) {
+    let same = known.kind == definition.kind
+        && known.idempotent == definition.idempotent
+        && known.local == definition.local;
+    if !same {
+        tracing::warn!(
+            target: "fusebox",
+            operation = known.name,
+            "registered twice with different settings; the first registration holds"
+        );
+    }
+}

@@ -1,0 +1,127 @@
+//! What a guarded call can come back with, besides a value.
+
+use std::fmt;
+use std::time::Duration;
+
+use fusebox_core::outcome::Reason;
+
+/// Why there is no value.
+#[derive(Debug)]
+pub enum Error<E> {
+    /// The dependency's own last error.
+    Call(E),
+    /// The call was refused or cut off on this side.
+    Stopped {
+        /// By whom.
+        why: Stopped,
+        /// The dependency's error in an earlier attempt of the same call.
+        last: Option<E>,
+    },
+}
+
+/// Who stopped a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// It never reached the dependency.
+    Refused {
+        /// Which operation.
+        operation: &'static str,
+        /// Who refused.
+        reason: Reason,
+        /// When another call can be admitted, as far as anybody knows.
+        retry_after: Option<Duration>,
+    },
+    /// It took too long. Whether it took effect is unknown.
+    TimedOut {
+        /// Which operation.
+        operation: &'static str,
+        /// Which limit it ran into.
+        limit: Limit,
+        /// How long the limit was.
+        after: Duration,
+    },
+}
+
+/// The two limits in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Of one attempt.
+    Attempt,
+    /// Of the whole call.
+    Overall,
+}
+
+impl<E> Error<E> {
+    /// The dependency's error, if it ever gave one.
+    pub fn into_call(self) -> Option<E> {
+        match self {
+            Self::Call(error) => Some(error),
+            Self::Stopped { last, .. } => last,
+        }
+    }
+
+    /// Who stopped the call, if it was stopped on this side.
+    pub fn stopped(&self) -> Option<Stopped> {
+        match self {
+            Self::Call(_) => None,
+            Self::Stopped { why, .. } => Some(*why),
+        }
+    }
+}
+
+impl<E> fmt::Display for Error<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Call(_) => f.write_str("the call failed"),
+            Self::Stopped { .. } => f.write_str("the call was stopped"),
+        }
+    }
+}
+
+impl<E: std::error::Error + 'static> std::error::Error for Error<E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Call(error) => Some(error),
+            Self::Stopped { why, .. } => Some(why),
+        }
+    }
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused {
+                operation,
+                reason,
+                retry_after: Some(wait),
+            } => {
+                write!(f, "{operation} refused: {reason}, retry after {wait:?}")
+            }
+            Self::Refused {
+                operation,
+                reason,
+                retry_after: None,
+            } => {
+                write!(f, "{operation} refused: {reason}")
+            }
+            Self::TimedOut {
+                operation,
+                limit,
+                after,
+            } => {
+                write!(f, "{operation} timed out: {limit} limit of {after:?}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Stopped {}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Attempt => "attempt",
+            Self::Overall => "overall",
+        })
+    }
+}

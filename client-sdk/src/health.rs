@@ -1,0 +1,119 @@
+//! How this process's Fusebox is doing, for its own health page.
+
+use std::time::Duration;
+
+use fusebox_core::key::Kind;
+use fusebox_core::outcome::CircuitState;
+
+use crate::clock;
+use crate::enforcement::Enforcement;
+use crate::link::Status;
+use crate::operation::Inner;
+
+/// The state of everything, at one moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Health {
+    /// The server's address while a session with it is up.
+    pub connected_to: Option<String>,
+    /// Why the last session ended or could not begin, while there is none.
+    pub last_problem: Option<String>,
+    /// Where the policies in force come from.
+    pub source: PolicySource,
+    /// How many policies are in force.
+    pub policies: usize,
+    /// The store's life they come from, if any.
+    pub incarnation: Option<String>,
+    /// The revision in force.
+    pub revision: u64,
+    /// What is not enforced as sent.
+    pub refused: Vec<RefusedPolicy>,
+    /// Transitions and declarations that found the link's queue full. The next report makes up for
+    /// them.
+    pub events_dropped: u64,
+    /// Registrations beyond the bound on names; their calls share one breaker.
+    pub operations_beyond_bound: u64,
+    /// Every operation, by name.
+    pub operations: Vec<OperationHealth>,
+}
+
+/// Where policies come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicySource {
+    /// Nowhere yet: the defaults and the call sites' own rules hold.
+    Defaults,
+    /// Written down by an earlier run of this service.
+    Disk,
+    /// Received from a server in this run.
+    Server,
+}
+
+/// A policy that is not enforced as sent; its last good version is, if there was one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedPolicy {
+    /// Its name.
+    pub policy: String,
+    /// The path of the field that cannot be enforced.
+    pub field: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// One operation.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct OperationHealth {
+    /// Its name.
+    pub name: &'static str,
+    /// What it talks to.
+    pub kind: Kind,
+    /// Whether its calls may be repeated.
+    pub idempotent: bool,
+    /// What its breaker does.
+    pub state: CircuitState,
+    /// For how long.
+    pub for_how_long: Duration,
+    /// The breaker is open and lets the next call through as a probe.
+    pub probe_due: bool,
+}
+
+pub(crate) fn of(enforcement: &Enforcement, link: &Status) -> Health {
+    let held = enforcement.held();
+    let refused = held.refusals.into_iter().map(|refusal| RefusedPolicy {
+        policy: refusal.policy,
+        field: refusal.field,
+        reason: refusal.reason,
+    });
+    Health {
+        connected_to: link.connected_to.clone(),
+        last_problem: link.last_problem.clone(),
+        source: held.source,
+        policies: held.policies,
+        incarnation: held
+            .known
+            .incarnation
+            .map(|incarnation| incarnation.to_string()),
+        revision: held.known.revision.0,
+        refused: refused.collect(),
+        events_dropped: enforcement.context().events.dropped(),
+        operations_beyond_bound: held.beyond_bound,
+        operations: enforcement
+            .operations()
+            .iter()
+            .map(|inner| operation(inner))
+            .collect(),
+    }
+}
+
+fn operation(inner: &Inner) -> OperationHealth {
+    let now = clock::now();
+    let view = inner.breaker.state_at(&inner.plan.load().breaker, now);
+    OperationHealth {
+        name: inner.name,
+        kind: inner.kind,
+        idempotent: inner.idempotent,
+        state: view.state,
+        for_how_long: now.since(view.since),
+        probe_due: view.probe_due,
+    }
+}

@@ -1,0 +1,107 @@
+//! The SDK's OpenTelemetry instruments. Without a meter nothing is recorded and nothing is paid.
+
+use std::time::Duration;
+
+use fusebox_core::key::Kind;
+use fusebox_core::outcome::{Outcome, Reason, Transition};
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
+
+#[derive(Debug)]
+pub(crate) struct Metrics(Option<Instruments>);
+
+#[derive(Debug)]
+struct Instruments {
+    execution_duration: Histogram<f64>,
+    transitions: Counter<u64>,
+    rejections: Counter<u64>,
+    connected: Gauge<u64>,
+    config_updates: Counter<u64>,
+}
+
+const OPERATION: &str = "fusebox.operation";
+
+impl Metrics {
+    pub(crate) fn new(meter: Option<&Meter>) -> Self {
+        Self(meter.map(|meter| {
+            Instruments {
+                execution_duration: meter
+                    .f64_histogram("fusebox.client.execution.duration")
+                    .with_unit("s")
+                    .with_description("How long calls took, retries included")
+                    .build(),
+                transitions: meter
+                    .u64_counter("fusebox.client.circuit_breaker.transitions")
+                    .with_description("Changes of state of circuit breakers")
+                    .build(),
+                rejections: meter
+                    .u64_counter("fusebox.client.rejections")
+                    .with_description("Calls refused before they reached the dependency")
+                    .build(),
+                connected: meter
+                    .u64_gauge("fusebox.client.config.connected")
+                    .with_description("1 while a session with a server is up")
+                    .build(),
+                config_updates: meter
+                    .u64_counter("fusebox.client.config.updates")
+                    .with_description("Snapshots received, by what became of them")
+                    .build(),
+            }
+        }))
+    }
+
+    #[inline]
+    pub(crate) fn call(
+        &self,
+        operation: &'static str,
+        kind: Kind,
+        outcome: Outcome,
+        latency: Duration,
+    ) {
+        if let Some(instruments) = &self.0 {
+            let attributes = [
+                KeyValue::new(OPERATION, operation),
+                KeyValue::new("fusebox.kind", kind.name()),
+                KeyValue::new("fusebox.outcome", outcome.name()),
+            ];
+            instruments
+                .execution_duration
+                .record(latency.as_secs_f64(), &attributes);
+        }
+    }
+
+    pub(crate) fn refused(&self, operation: &'static str, reason: Reason) {
+        if let Some(instruments) = &self.0 {
+            let reason = KeyValue::new("fusebox.reason", reason.name());
+            instruments
+                .rejections
+                .add(1, &[KeyValue::new(OPERATION, operation), reason]);
+        }
+    }
+
+    pub(crate) fn transition(&self, operation: &'static str, transition: &Transition) {
+        if let Some(instruments) = &self.0 {
+            let attributes = [
+                KeyValue::new(OPERATION, operation),
+                KeyValue::new("fusebox.from", transition.from.name()),
+                KeyValue::new("fusebox.to", transition.to.name()),
+            ];
+            instruments.transitions.add(1, &attributes);
+        }
+    }
+
+    pub(crate) fn connected(&self, connected: bool) {
+        if let Some(instruments) = &self.0 {
+            instruments.connected.record(connected.into(), &[]);
+        }
+    }
+
+    pub(crate) fn config_update(&self, acked: bool) {
+        if let Some(instruments) = &self.0 {
+            let result = if acked { "acked" } else { "nacked" };
+            instruments
+                .config_updates
+                .add(1, &[KeyValue::new("fusebox.result", result)]);
+        }
+    }
+}

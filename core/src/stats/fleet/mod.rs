@@ -1,0 +1,351 @@
+//! What all processes together are doing: absolute totals in, views out.
+//!
+//! The fleet subtracts. A process reports what it has counted since it started; what the fleet
+//! last heard of that process is taken off, and only the difference is added up. So a report may be
+//! lost, repeated or overtaken: the next one makes up for it. What cannot be a later state of what
+//! is known is counted in the [`Ledger`] and otherwise ignored. A process that has been counting
+//! before this fleet first hears of it (another server's, before a failover) starts from a baseline:
+//! what it did earlier is in nobody's rate.
+//!
+//! ```text
+//!   Fleet ---- sessions: which instance a stream speaks for
+//!     |
+//!     +-- ServiceFleet (namespace, service)
+//!           +-- Instance  (id, epoch): facts, revision applied, last seen
+//!           +-- Operation (name): totals, the last minute, transitions
+//!                 +-- Account, one for each instance: last totals, state, own ratio
+//! ```
+//!
+//! Invariants: an operation's totals never go backwards while it is remembered; only the newest
+//! session of an instance is listened to; nothing is unbounded, and each bound that is reached is
+//! counted. The fleet holds what one server has heard; whoever asks several adds the answers up.
+
+mod account;
+mod instance;
+mod operation;
+mod report;
+mod ring;
+mod service;
+mod tally;
+mod view;
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use crate::key::{Kind, Namespace, OperationName, Service};
+use crate::revision::Revision;
+use crate::time::Instant;
+
+pub use operation::MAX_TRANSITIONS;
+pub use report::{
+    InstanceFacts, InstanceKey, Ledger, MAX_TEXT, OperationKey, OperationReport, RefusedPolicy,
+    Report, SessionId, TransitionReport,
+};
+use service::{InstanceNo, ServiceFleet, Visit};
+pub use view::{
+    Filter, InstanceView, OperationDetail, OperationInstanceView, OperationView, Rates, Ratio,
+    StateCounts, TransitionView,
+};
+
+/// How many refused policies are remembered for one instance.
+pub const MAX_REFUSED_POLICIES: usize = 64;
+
+/// How much the fleet remembers, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// An instance that has not reported for this long is stale. Three report intervals.
+    pub stale_after: Duration,
+    /// For how long a gone instance is remembered.
+    pub instance_retention: Duration,
+    /// For how long an operation is remembered that no remembered instance has; then its totals
+    /// start again at zero.
+    pub operation_retention: Duration,
+    /// Instances, connected and gone.
+    pub max_instances: usize,
+    /// Operations of one service.
+    pub max_operations_per_service: usize,
+    /// Operations of all services.
+    pub max_operations: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            stale_after: Duration::from_secs(15),
+            instance_retention: Duration::from_secs(15 * 60),
+            operation_retention: Duration::from_secs(60 * 60),
+            max_instances: 20_000,
+            max_operations_per_service: 1_000,
+            max_operations: 20_000,
+        }
+    }
+}
+
+/// The aggregate of one server.
+#[derive(Default)]
+pub struct Fleet {
+    limits: Limits,
+    services: BTreeMap<ServiceKey, ServiceFleet>,
+    sessions: HashMap<SessionId, Seat>,
+    last_session: u64,
+    /// Operations of all services.
+    operations: usize,
+    ledger: Ledger,
+}
+
+/// What processes say.
+impl Fleet {
+    /// A fleet that has heard of nobody.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            ..Self::default()
+        }
+    }
+
+    /// Opens a session. An older session of the same epoch is superseded: whatever it still says,
+    /// its end included, is dropped. At the bound on instances the session is open all the same,
+    /// but what it says is not tracked.
+    pub fn connect(&mut self, key: InstanceKey, facts: &InstanceFacts, now: Instant) -> SessionId {
+        self.last_session += 1;
+        let session = SessionId(self.last_session);
+        let seat = self.seat(session, key, facts, now);
+        self.sessions.insert(session, seat);
+        session
+    }
+
+    fn seat(
+        &mut self,
+        session: SessionId,
+        key: InstanceKey,
+        facts: &InstanceFacts,
+        now: Instant,
+    ) -> Seat {
+        let service = ServiceKey::of(&key);
+        let known = self
+            .services
+            .get(&service)
+            .is_some_and(|fleet| fleet.knows(&key));
+        if !known && !self.make_room() {
+            self.ledger.over_instances += 1;
+            return Seat::Untracked;
+        }
+        let fleet = self.services.entry(service.clone()).or_default();
+        let (no, superseded) = fleet.connect(session, key, facts, now);
+        if let Some(superseded) = superseded {
+            self.sessions.remove(&superseded);
+        }
+        Seat::Tracked(service, no)
+    }
+
+    /// Closes a session; its instance is gone, unless a newer session speaks for it.
+    pub fn disconnect(&mut self, session: SessionId, now: Instant) {
+        self.touch(session, now);
+        if let Some(Seat::Tracked(service, no)) = self.sessions.remove(&session)
+            && let Some(fleet) = self.services.get_mut(&service)
+        {
+            fleet.disconnect(no);
+        }
+    }
+
+    /// Notes that a session is alive: a heartbeat.
+    pub fn touch(&mut self, session: SessionId, now: Instant) {
+        self.visit(session, now, |_, _, _| Ledger::default());
+    }
+
+    /// Notes what an instance enforces, and what it refuses of that; replaces what was noted.
+    pub fn applied(
+        &mut self,
+        session: SessionId,
+        revision: Revision,
+        refused: Vec<RefusedPolicy>,
+        now: Instant,
+    ) {
+        self.visit(session, now, |fleet, visit, _| {
+            fleet.applied(visit, revision, refused)
+        });
+    }
+
+    /// Notes an operation and what it talks to. Without it an operation's kind is `Custom`.
+    pub fn declare(
+        &mut self,
+        session: SessionId,
+        operation: &OperationName,
+        kind: Kind,
+        now: Instant,
+    ) {
+        self.visit(session, now, |fleet, visit, _| {
+            fleet.declare(visit, operation, kind)
+        });
+    }
+
+    /// Adds a report up; the answer accounts for each of its operations.
+    ///
+    /// A session's first report must tell of every operation and must not be dropped: an operation
+    /// that is missing there is taken to begin later.
+    pub fn absorb(&mut self, session: SessionId, report: Report, now: Instant) -> Ledger {
+        self.visit(session, now, |fleet, visit, limits| {
+            fleet.absorb(visit, report, limits)
+        })
+    }
+
+    /// Takes a transition over at once; the answer's `transitions` is 1 if it was news.
+    pub fn absorb_transition(
+        &mut self,
+        session: SessionId,
+        transition: &TransitionReport,
+        now: Instant,
+    ) -> Ledger {
+        self.visit(session, now, |fleet, visit, _| {
+            fleet.transit(visit, transition)
+        })
+    }
+
+    /// Leads a message to its service and accounts for it.
+    fn visit(
+        &mut self,
+        session: SessionId,
+        now: Instant,
+        say: impl FnOnce(&mut ServiceFleet, Visit, &Limits) -> Ledger,
+    ) -> Ledger {
+        let ledger = match self.sessions.get(&session) {
+            None => Ledger::LATE,
+            Some(Seat::Untracked) => Ledger::UNTRACKED,
+            Some(Seat::Tracked(service, no)) => {
+                let fleet = self.services.entry(service.clone()).or_default();
+                let before = fleet.operations_len();
+                let free = self.limits.max_operations.saturating_sub(self.operations);
+                let visit = Visit {
+                    no: *no,
+                    max_operations: self.limits.max_operations_per_service.min(before + free),
+                    now,
+                };
+                fleet.touch(visit);
+                let ledger = say(fleet, visit, &self.limits);
+                self.operations += fleet.operations_len() - before;
+                ledger
+            }
+        };
+        self.ledger += ledger;
+        ledger
+    }
+}
+
+/// What is kept, and for how long.
+impl Fleet {
+    /// Forgets instances that have been gone, and operations that have been idle, for longer than
+    /// the limits say. To be called now and then; views are right without it.
+    pub fn sweep(&mut self, now: Instant) {
+        for fleet in self.services.values_mut() {
+            fleet.sweep(&self.limits, now);
+        }
+        self.services.retain(|_, fleet| !fleet.is_empty());
+        self.operations = self
+            .services
+            .values()
+            .map(ServiceFleet::operations_len)
+            .sum();
+    }
+
+    /// Makes room for one more instance; false if all that are remembered are connected.
+    fn make_room(&mut self) -> bool {
+        let instances: usize = self
+            .services
+            .values()
+            .map(ServiceFleet::instances_len)
+            .sum();
+        instances < self.limits.max_instances || self.evict()
+    }
+
+    /// Forgets the instance that has been gone the longest.
+    fn evict(&mut self) -> bool {
+        let services = self.services.values_mut();
+        let gone = services.filter_map(|fleet| Some((fleet.longest_gone()?, fleet)));
+        let Some(((_, no), fleet)) = gone.min_by_key(|((since, _), _)| *since) else {
+            return false;
+        };
+        fleet.forget(no);
+        self.ledger.evicted += 1;
+        true
+    }
+
+    /// What became of all that was said since this fleet was made.
+    pub fn ledger(&self) -> Ledger {
+        self.ledger
+    }
+}
+
+/// What is answered.
+impl Fleet {
+    /// Every operation that `filter` takes, the worst first.
+    pub fn view_operations(&self, filter: &Filter, now: Instant) -> Vec<OperationView> {
+        let services = self.matching(filter);
+        let views = services.flat_map(|(service, fleet)| {
+            fleet.view_operations(service, filter, (&self.limits, now))
+        });
+        let mut views: Vec<_> = views.collect();
+        OperationView::sort_worst_first(&mut views);
+        views
+    }
+
+    /// One operation, with its instances and its latest transitions; `None` if nobody told of it.
+    pub fn view_operation(&self, key: &OperationKey, now: Instant) -> Option<OperationDetail> {
+        let service = ServiceKey {
+            namespace: key.namespace.clone(),
+            service: key.service.clone(),
+        };
+        self.services
+            .get(&service)?
+            .view_operation(key, &self.limits, now)
+    }
+
+    /// Every instance of the services that `filter` takes, sorted by key. Those that are gone are
+    /// there until they are forgotten.
+    pub fn view_instances(&self, filter: &Filter, now: Instant) -> Vec<InstanceView> {
+        self.matching(filter)
+            .flat_map(|(_, fleet)| fleet.view_instances(now))
+            .collect()
+    }
+
+    fn matching<'a>(
+        &'a self,
+        filter: &'a Filter,
+    ) -> impl Iterator<Item = (&'a ServiceKey, &'a ServiceFleet)> {
+        let services = self.services.iter();
+        services.filter(|(key, _)| filter.takes_service(&key.namespace, &key.service))
+    }
+}
+
+/// Whom a session speaks for.
+enum Seat {
+    Tracked(ServiceKey, InstanceNo),
+    /// There was no room for its instance.
+    Untracked,
+}
+
+/// Services of different tenants never meet.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct ServiceKey {
+    namespace: Namespace,
+    service: Service,
+}
+
+impl ServiceKey {
+    fn of(key: &InstanceKey) -> Self {
+        Self {
+            namespace: key.namespace.clone(),
+            service: key.service.clone(),
+        }
+    }
+
+    fn operation(&self, name: &OperationName) -> OperationKey {
+        OperationKey {
+            namespace: self.namespace.clone(),
+            service: self.service.clone(),
+            operation: name.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,265 @@
+//! One service of one tenant: its instances, its operations, and who has which.
+//!
+//! Services never meet, so each is an aggregate of its own; the [`Fleet`](super::Fleet) above only
+//! finds the right one.
+//!
+//! Invariant: whoever has an account in an operation is in `instances`; every instance is in
+//! `names` under its id and epoch.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::key::{Epoch, InstanceId, Kind, OperationName};
+use crate::revision::Revision;
+use crate::time::Instant;
+
+use super::instance::Instance;
+use super::operation::{Operation, Reading};
+use super::report::{
+    InstanceFacts, InstanceKey, Ledger, OperationReport, RefusedPolicy, Report, SessionId,
+    TransitionReport,
+};
+use super::view::{Filter, InstanceView, OperationDetail, OperationView};
+use super::{Limits, OperationKey, ServiceKey};
+
+/// An instance's number in this fleet: that of its first session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct InstanceNo(pub(super) u64);
+
+pub(super) type Instances = HashMap<InstanceNo, Instance>;
+
+#[derive(Default)]
+pub(super) struct ServiceFleet {
+    instances: Instances,
+    names: BTreeMap<(InstanceId, Epoch), InstanceNo>,
+    operations: HashMap<OperationName, Box<Operation>>,
+}
+
+/// A message's circumstances.
+#[derive(Clone, Copy)]
+pub(super) struct Visit {
+    /// Whose message it is.
+    pub(super) no: InstanceNo,
+    /// How many operations the service may have by now.
+    pub(super) max_operations: usize,
+    /// When it came.
+    pub(super) now: Instant,
+}
+
+/// What an instance says.
+impl ServiceFleet {
+    /// Gives an instance, new or known, to `session`; the answer is its number and the session it
+    /// had.
+    pub(super) fn connect(
+        &mut self,
+        session: SessionId,
+        key: InstanceKey,
+        facts: &InstanceFacts,
+        now: Instant,
+    ) -> (InstanceNo, Option<SessionId>) {
+        let name = (key.instance.clone(), key.epoch);
+        let no = *self.names.entry(name).or_insert(InstanceNo(session.0));
+        let instance = self
+            .instances
+            .entry(no)
+            .or_insert_with(|| Instance::new(key, now));
+        (no, instance.connect(session, facts, now))
+    }
+
+    pub(super) fn disconnect(&mut self, no: InstanceNo) {
+        if let Some(instance) = self.instances.get_mut(&no) {
+            instance.disconnect();
+        }
+    }
+
+    pub(super) fn touch(&mut self, visit: Visit) {
+        if let Some(instance) = self.instances.get_mut(&visit.no) {
+            instance.touch(visit.now);
+        }
+    }
+
+    pub(super) fn applied(
+        &mut self,
+        visit: Visit,
+        revision: Revision,
+        refused: Vec<RefusedPolicy>,
+    ) -> Ledger {
+        let instance = self.instances.get_mut(&visit.no);
+        let over = instance.map_or(0, |instance| instance.note_applied(revision, refused));
+        Ledger {
+            over_refused_policies: over as u64,
+            ..Ledger::default()
+        }
+    }
+
+    pub(super) fn declare(&mut self, visit: Visit, name: &OperationName, kind: Kind) -> Ledger {
+        let Some((operation, instance)) = self.member(visit, name) else {
+            return Ledger::OVER_OPERATIONS;
+        };
+        operation.kind = kind;
+        operation.open_account(visit.no, instance, visit.now);
+        Ledger::default()
+    }
+
+    pub(super) fn absorb(&mut self, visit: Visit, report: Report, limits: &Limits) -> Ledger {
+        let mut ledger = Ledger::default();
+        let Some(instance) = self.instances.get(&visit.no) else {
+            return ledger;
+        };
+        let reading = Reading {
+            starts_at_zero: report.from_start || instance.new_operations_start_at_zero(),
+            is_fresh: instance.is_fresh(limits.stale_after, visit.now),
+            now: visit.now,
+        };
+        for operation in report.operations {
+            ledger += self.absorb_operation(visit, operation, reading);
+        }
+        if let Some(instance) = self.instances.get_mut(&visit.no) {
+            instance.note_report(ledger.over_operations == 0, visit.now);
+        }
+        ledger
+    }
+
+    fn absorb_operation(
+        &mut self,
+        visit: Visit,
+        report: OperationReport,
+        reading: Reading,
+    ) -> Ledger {
+        match self.member(visit, &report.operation) {
+            None => Ledger::OVER_OPERATIONS,
+            Some((operation, instance)) => operation.absorb(visit.no, instance, report, reading),
+        }
+    }
+
+    pub(super) fn transit(&mut self, visit: Visit, transition: &TransitionReport) -> Ledger {
+        let Some((operation, instance)) = self.member(visit, &transition.operation) else {
+            return Ledger::OVER_OPERATIONS;
+        };
+        if operation.transit(visit.no, instance, transition, visit.now) {
+            Ledger::TRANSITION
+        } else {
+            Ledger::TRANSITION_REPEATED
+        }
+    }
+
+    /// The operation, opened if there is room for it, and the instance that speaks of it.
+    fn member(
+        &mut self,
+        visit: Visit,
+        name: &OperationName,
+    ) -> Option<(&mut Operation, &mut Instance)> {
+        if !self.operations.contains_key(name) {
+            if self.operations.len() >= visit.max_operations {
+                return None;
+            }
+            self.operations.insert(name.clone(), Box::default());
+        }
+        Some((
+            self.operations.get_mut(name)?,
+            self.instances.get_mut(&visit.no)?,
+        ))
+    }
+}
+
+/// What is kept, and for how long.
+impl ServiceFleet {
+    pub(super) fn knows(&self, key: &InstanceKey) -> bool {
+        self.names.contains_key(&(key.instance.clone(), key.epoch))
+    }
+
+    pub(super) fn instances_len(&self) -> usize {
+        self.instances.len()
+    }
+
+    pub(super) fn operations_len(&self) -> usize {
+        self.operations.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.instances.is_empty() && self.operations.is_empty()
+    }
+
+    /// Forgets instances that have been gone, and operations that have been idle, for too long.
+    pub(super) fn sweep(&mut self, limits: &Limits, now: Instant) {
+        let expired = |gone: Instant| now.since(gone) > limits.instance_retention;
+        let instances = self.instances.iter();
+        let lost = instances.filter(|(_, instance)| instance.gone_since().is_some_and(expired));
+        let lost: Vec<_> = lost.map(|(&no, _)| no).collect();
+        for no in lost {
+            self.forget(no);
+        }
+        self.operations
+            .retain(|_, operation| !operation.is_idle(limits.operation_retention, now));
+    }
+
+    /// The instance that has been gone the longest, with the time it left.
+    pub(super) fn longest_gone(&self) -> Option<(Instant, InstanceNo)> {
+        let instances = self.instances.iter();
+        let gone = instances.filter_map(|(&no, instance)| Some((instance.gone_since()?, no)));
+        gone.min_by_key(|&(since, _)| since)
+    }
+
+    pub(super) fn forget(&mut self, no: InstanceNo) {
+        let Some(Instance { key, .. }) = self.instances.remove(&no) else {
+            return;
+        };
+        self.names.remove(&(key.instance, key.epoch));
+        for operation in self.operations.values_mut() {
+            operation.forget(no);
+        }
+    }
+}
+
+/// What is answered.
+impl ServiceFleet {
+    pub(super) fn view_operations<'a>(
+        &'a self,
+        service: &'a ServiceKey,
+        filter: &'a Filter,
+        (limits, now): (&'a Limits, Instant),
+    ) -> impl Iterator<Item = OperationView> + 'a {
+        let wanted = self
+            .operations
+            .iter()
+            .filter(|(name, _)| filter.takes_operation(name));
+        wanted.map(move |(name, operation)| {
+            operation.view(service.operation(name), &self.instances, limits, now)
+        })
+    }
+
+    pub(super) fn view_operation(
+        &self,
+        key: &OperationKey,
+        limits: &Limits,
+        now: Instant,
+    ) -> Option<OperationDetail> {
+        let operation = self.operations.get(&key.operation)?;
+        Some(OperationDetail {
+            operation: operation.view(key.clone(), &self.instances, limits, now),
+            instances: operation.view_instances(&self.instances, limits, now),
+            transitions: operation.view_transitions(now),
+        })
+    }
+
+    /// Every instance, sorted by id and epoch.
+    pub(super) fn view_instances(&self, now: Instant) -> impl Iterator<Item = InstanceView> {
+        let lives = self.connected_lives();
+        let instances = self.names.values().filter_map(|no| self.instances.get(no));
+        instances.map(move |instance| {
+            let twins = lives.get(&instance.key.instance).copied().unwrap_or(0);
+            instance.view(instance.is_connected() && twins > 1, now)
+        })
+    }
+
+    /// How many processes are connected under each instance id.
+    fn connected_lives(&self) -> HashMap<&InstanceId, usize> {
+        let connected = self
+            .instances
+            .values()
+            .filter(|instance| instance.is_connected());
+        connected.fold(HashMap::new(), |mut lives, instance| {
+            *lives.entry(&instance.key.instance).or_default() += 1;
+            lives
+        })
+    }
+}

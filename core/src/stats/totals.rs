@@ -1,0 +1,197 @@
+//! What one operation has counted since its process started, or what several have in all.
+//!
+//! Figures only grow. That makes a lost or repeated report harmless (the reader subtracts what it
+//! knew), and it makes "an older state" checkable: [`Totals::since`] refuses when any figure would
+//! go backwards.
+//!
+//! Invariants: there are never more latencies than calls that carry one; a [`Totals`] from outside
+//! holds no figure beyond [`MAX_COUNT`], so that sums over a fleet do not saturate in practice.
+
+use super::histogram::{Histogram, MAX_COUNT};
+use crate::outcome::{Outcome, Reason};
+
+pub(super) const OUTCOMES: usize = Outcome::ALL.len();
+pub(super) const REASONS: usize = Reason::ALL.len();
+
+/// Absolute counts; see the module.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    calls: [u64; OUTCOMES],
+    refusals: [u64; REASONS],
+    retries: u64,
+    latency: Histogram,
+}
+
+impl Totals {
+    /// Checks figures that somebody sent: `calls` in the order of [`Outcome::ALL`], `refusals` in
+    /// that of [`Reason::ALL`].
+    pub fn new(
+        calls: [u64; Outcome::ALL.len()],
+        refusals: [u64; Reason::ALL.len()],
+        retries: u64,
+        latency: Histogram,
+    ) -> Result<Self, InvalidTotals> {
+        let totals = Self::unchecked(calls, refusals, retries, latency);
+        totals.check_sizes()?;
+        totals.check_latencies()?;
+        Ok(totals)
+    }
+
+    /// For the recorder, whose figures are right by construction.
+    pub(super) const fn unchecked(
+        calls: [u64; OUTCOMES],
+        refusals: [u64; REASONS],
+        retries: u64,
+        latency: Histogram,
+    ) -> Self {
+        Self {
+            calls,
+            refusals,
+            retries,
+            latency,
+        }
+    }
+
+    fn check_sizes(&self) -> Result<(), InvalidTotals> {
+        let calls = Outcome::ALL
+            .iter()
+            .map(|&outcome| (outcome.name(), self.calls(outcome)));
+        let refusals = Reason::ALL
+            .iter()
+            .map(|&reason| (reason.name(), self.refusals(reason)));
+        let mut figures = calls.chain(refusals).chain([("retries", self.retries)]);
+        match figures.find(|&(_, value)| value > MAX_COUNT) {
+            Some((figure, value)) => Err(InvalidTotals::TooLarge { figure, value }),
+            None => Ok(()),
+        }
+    }
+
+    fn check_latencies(&self) -> Result<(), InvalidTotals> {
+        let (latencies, calls) = (self.latency.count(), self.settled());
+        if latencies > calls {
+            return Err(InvalidTotals::MoreLatenciesThanCalls { latencies, calls });
+        }
+        Ok(())
+    }
+
+    /// Calls that ended this way.
+    pub const fn calls(&self, outcome: Outcome) -> u64 {
+        self.calls[outcome as usize]
+    }
+
+    /// Calls refused for this reason before they reached the dependency.
+    pub const fn refusals(&self, reason: Reason) -> u64 {
+        self.refusals[reason as usize]
+    }
+
+    /// Attempts beyond each call's first.
+    pub const fn retries(&self) -> u64 {
+        self.retries
+    }
+
+    /// How long the settled calls took.
+    pub const fn latency(&self) -> &Histogram {
+        &self.latency
+    }
+
+    /// Calls that reached the dependency, however they ended.
+    pub fn all_calls(&self) -> u64 {
+        sum(&self.calls)
+    }
+
+    /// Calls refused for any reason.
+    pub fn all_refusals(&self) -> u64 {
+        sum(&self.refusals)
+    }
+
+    /// How often the dependency was asked: each call's first attempt and its retries.
+    pub fn attempts(&self) -> u64 {
+        self.all_calls().saturating_add(self.retries)
+    }
+
+    /// Calls that speak against the dependency.
+    pub fn bad(&self) -> u64 {
+        let bad = Outcome::ALL.into_iter().filter(|outcome| outcome.is_bad());
+        bad.fold(0, |sum, outcome| sum.saturating_add(self.calls(outcome)))
+    }
+
+    /// Calls that say something about the dependency, for it or against it; they alone carry a
+    /// latency.
+    pub fn settled(&self) -> u64 {
+        self.calls(Outcome::Success).saturating_add(self.bad())
+    }
+
+    /// Whether nothing was counted.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Adds `other`'s figures to these. Associative and commutative; saturates.
+    pub fn merge(&mut self, other: &Self) {
+        add(&mut self.calls, &other.calls);
+        add(&mut self.refusals, &other.refusals);
+        self.retries = self.retries.saturating_add(other.retries);
+        self.latency.merge(&other.latency);
+    }
+
+    /// What was counted after `earlier`; `None` if any figure went backwards, so that `earlier`
+    /// cannot be an earlier state of this.
+    pub fn since(&self, earlier: &Self) -> Option<Self> {
+        Some(Self {
+            calls: subtract(&self.calls, &earlier.calls)?,
+            refusals: subtract(&self.refusals, &earlier.refusals)?,
+            retries: self.retries.checked_sub(earlier.retries)?,
+            latency: self.latency.since(&earlier.latency)?,
+        })
+    }
+}
+
+/// Whether calls with this outcome have their latency counted: how long a call took that says
+/// nothing about the dependency says nothing about it either.
+pub(super) const fn carries_latency(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Success) || outcome.is_bad()
+}
+
+fn sum(figures: &[u64]) -> u64 {
+    figures
+        .iter()
+        .fold(0, |sum, &figure| sum.saturating_add(figure))
+}
+
+pub(super) fn add<const N: usize>(to: &mut [u64; N], from: &[u64; N]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = to.saturating_add(*from);
+    }
+}
+
+fn subtract<const N: usize>(later: &[u64; N], earlier: &[u64; N]) -> Option<[u64; N]> {
+    let mut difference = *later;
+    for (figure, before) in difference.iter_mut().zip(earlier) {
+        *figure = figure.checked_sub(*before)?;
+    }
+    Some(difference)
+}
+
+/// Figures that no process can have counted, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidTotals {
+    /// A figure beyond [`MAX_COUNT`].
+    #[error("{figure} is {value}; at most {MAX_COUNT} is allowed")]
+    TooLarge {
+        /// Which one.
+        figure: &'static str,
+        /// What was given.
+        value: u64,
+    },
+    /// More latencies than calls that carry one.
+    #[error("{latencies} latencies for {calls} calls that carry one")]
+    MoreLatenciesThanCalls {
+        /// Samples in the histogram.
+        latencies: u64,
+        /// Calls that succeeded, failed, timed out or came late.
+        calls: u64,
+    },
+}
+
+#[cfg(test)]
+pub(in crate::stats) mod tests;

@@ -1,0 +1,72 @@
+//! What a server sends a process to enforce.
+//!
+//! A snapshot as a whole is refused only if nothing can be made of it: an envelope that is not one,
+//! or a policy without a legal name, which could not be refused by name. A policy that cannot be
+//! enforced is an entry of its own and leaves its siblings alone.
+
+use fusebox_core::policy::Violations;
+use fusebox_core::revision::{Digest, Incarnation, Revision};
+use fusebox_core::sync::{Entry, Received, Refusal, Snapshot};
+
+use super::incarnation::{incarnation_from_wire, incarnation_to_wire};
+use super::policy::{policy_id_from_wire, stored_from_wire, stored_to_wire};
+use crate::v1;
+
+/// A snapshot off the wire or the disk, each policy converted or refused by name.
+pub fn snapshot_from_wire(wire: &v1::Snapshot) -> Result<Received, Violations> {
+    Ok(Received {
+        incarnation: required_incarnation(&wire.incarnation)?,
+        revision: Revision(wire.revision),
+        digest: Digest(wire.digest),
+        entries: wire.policies.iter().map(entry).collect::<Result<_, _>>()?,
+    })
+}
+
+/// A snapshot, its policies in core's order.
+pub fn snapshot_to_wire(snapshot: &Snapshot) -> v1::Snapshot {
+    let policies = snapshot.policies.iter();
+    v1::Snapshot {
+        incarnation: incarnation_to_wire(snapshot.incarnation),
+        revision: snapshot.revision.0,
+        digest: snapshot.digest.0,
+        policies: policies.map(|stored| stored_to_wire(stored)).collect(),
+    }
+}
+
+/// An incarnation where there must be one.
+pub fn required_incarnation(wire: &[u8]) -> Result<Incarnation, Violations> {
+    let mut found = Violations::none();
+    let value = format!("{} bytes", wire.len());
+    let incarnation = found.keep("incarnation", &value, incarnation_from_wire(wire));
+    if incarnation == Some(None) {
+        found.add("incarnation", value, "must be 16 bytes");
+    }
+    incarnation.flatten().ok_or(found)
+}
+
+fn entry(wire: &v1::Policy) -> Result<Entry, Violations> {
+    let refuse = |violations| refusal(wire, &violations);
+    Ok(Entry {
+        id: policy_id_from_wire(&wire.namespace, &wire.name)?,
+        revision: Revision(wire.revision),
+        policy: stored_from_wire(wire).map(|stored| stored.policy).map_err(refuse),
+    })
+}
+
+/// One line for a policy: its first problem, and how many more there are.
+fn refusal(wire: &v1::Policy, violations: &Violations) -> Refusal {
+    let first = violations.iter().next();
+    let more = violations.iter().skip(1).count();
+    let mut reason = first.map_or_else(String::new, |first| {
+        format!("{} (found {})", first.bound, first.value)
+    });
+    if more > 0 {
+        reason.push_str(&format!("; and {more} more"));
+    }
+    Refusal {
+        policy: wire.name.clone(),
+        revision: Revision(wire.revision),
+        field: first.map(|first| first.field.clone()).unwrap_or_default(),
+        reason,
+    }
+}
