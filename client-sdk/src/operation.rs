@@ -56,6 +56,11 @@ impl Operation {
         Self { inner }
     }
 
+    #[cfg(test)]
+    pub(crate) const fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
     /// Its name.
     pub fn name(&self) -> &'static str {
         self.inner.name
