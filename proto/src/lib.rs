@@ -28,3 +28,73 @@ mod generated {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fusebox_core::policy::field::Field;
+    use prost::Message;
+    use prost_types::field_descriptor_proto::Type;
+    use prost_types::{DescriptorProto, FileDescriptorSet, ServiceDescriptorProto};
+
+    use super::FILE_DESCRIPTOR_SET;
+
+    fn descriptors() -> FileDescriptorSet {
+        FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap()
+    }
+
+    #[test]
+    fn reflection_knows_every_service_and_nothing_of_the_store() {
+        let files = descriptors().file;
+        let services = files.iter().flat_map(|file| &file.service);
+        let mut names: Vec<_> = services.map(ServiceDescriptorProto::name).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["FleetService", "PolicyService", "SyncService"]);
+        assert!(
+            files
+                .iter()
+                .all(|file| file.package() != "fusebox.store.v1")
+        );
+        let known = |import: &String| files.iter().any(|file| file.name() == import);
+        assert!(files.iter().flat_map(|file| &file.dependency).all(known));
+    }
+
+    #[test]
+    fn cores_table_of_fields_and_the_contracts_rules_name_the_same_paths() {
+        let files = descriptors().file;
+        let messages: Vec<_> = files
+            .iter()
+            .filter(|file| file.package() == "fusebox.v1")
+            .flat_map(|file| &file.message_type)
+            .collect();
+        let paths = Field::ALL.iter().flat_map(|field| field.paths());
+        let mut of_core: Vec<_> = paths.map(ToString::to_string).collect();
+        let mut of_contract = rule_paths(&messages);
+        of_core.sort();
+        of_contract.sort();
+        assert_eq!(of_core, of_contract);
+    }
+
+    /// The fields of `Rules`, and of those that are sections, theirs.
+    fn rule_paths(messages: &[&DescriptorProto]) -> Vec<String> {
+        let named = |name: &str| {
+            messages
+                .iter()
+                .find(|message| message.name() == name)
+                .unwrap()
+        };
+        let rules = named("Rules").field.iter();
+        let paths = rules.flat_map(|field| match field.r#type() {
+            Type::Message => {
+                let section = named(field.type_name().rsplit('.').next().unwrap());
+                let path = |member| format!("{}.{member}", field.name());
+                section
+                    .field
+                    .iter()
+                    .map(|member| path(member.name()))
+                    .collect()
+            }
+            _ => vec![field.name().to_owned()],
+        });
+        paths.collect()
+    }
+}

@@ -120,11 +120,7 @@ fn fields_of(path: &str) -> Result<Vec<Field>, &'static str> {
     })
 }
 
-fn replace(
-    existing: Policy,
-    incoming: &v1::Policy,
-    parts: &Parts,
-) -> Result<Policy, Violations> {
+fn replace(existing: Policy, incoming: &v1::Policy, parts: &Parts) -> Result<Policy, Violations> {
     let mut found = Violations::none();
     let mut draft = existing.into_draft();
     if parts.owner {
@@ -155,21 +151,23 @@ fn replace(
 
 /// Of what was found in the rules, only what concerns the fields that are replaced.
 fn keep_those_about(fields: &[Field], of_rules: &Violations, found: &mut Violations) {
-    let concern = |path: &str| field_at(path).is_none_or(|field| fields.contains(&field));
-    for violation in of_rules.iter().filter(|violation| concern(&violation.field)) {
-        found.add(&violation.field, &violation.value, &violation.bound);
+    let concerned = |path| field_at(path).is_none_or(|field| fields.contains(&field));
+    for violation in of_rules.iter() {
+        if concerned(&violation.field) {
+            found.add(&violation.field, &violation.value, &violation.bound);
+        }
     }
 }
 
 /// The field that a path names or leads into ("rules.circuit_breaker.window.span").
 fn field_at(path: &str) -> Option<Field> {
     let path = path.strip_prefix("rules.")?;
-    let leads_into = |candidate: &&str| {
-        let rest = path.strip_prefix(*candidate);
+    let leads_into = |candidate: &str| {
+        let rest = path.strip_prefix(candidate);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
     let mut fields = Field::ALL.iter().copied();
-    fields.find(|field| field.paths().iter().any(|candidate| leads_into(&candidate)))
+    fields.find(|field| field.paths().iter().any(|candidate| leads_into(candidate)))
 }
 
 #[cfg(test)]

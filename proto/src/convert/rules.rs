@@ -151,7 +151,11 @@ fn check_company(found: &mut Violations, wire: &v1::CircuitBreaker) {
         _ => {}
     }
     if let (None, Some(minimum)) = (&wire.window, wire.minimum_calls) {
-        found.add("rules.circuit_breaker.minimum_calls", minimum, needs(WINDOW));
+        found.add(
+            "rules.circuit_breaker.minimum_calls",
+            minimum,
+            needs(WINDOW),
+        );
     }
 }
 

@@ -90,7 +90,10 @@ pub fn hello_to_wire<'a>(
             .collect(),
         sdk_version: facts.sdk_version.clone(),
         schema: *schema,
-        incarnation: known.incarnation.map(incarnation_to_wire).unwrap_or_default(),
+        incarnation: known
+            .incarnation
+            .map(incarnation_to_wire)
+            .unwrap_or_default(),
         revision: known.revision.0,
         digest: known.digest.0,
         refusals: refusals.into_iter().map(refusal_to_wire).collect(),
@@ -156,7 +159,12 @@ pub fn declared_to_wire(declared: &Declared) -> v1::OperationDeclared {
 fn key_from_wire(found: &mut Violations, wire: &v1::Hello) -> Option<InstanceKey> {
     let namespace = namespace_from_wire(found, "hello.namespace", &wire.namespace);
     let service = name(found, "hello.service", &wire.service, Service::new);
-    let instance = name(found, "hello.instance_id", &wire.instance_id, InstanceId::new);
+    let instance = name(
+        found,
+        "hello.instance_id",
+        &wire.instance_id,
+        InstanceId::new,
+    );
     Some(InstanceKey {
         namespace: namespace?,
         service: service?,
@@ -179,9 +187,14 @@ fn known_from_wire(found: &mut Violations, wire: &v1::Hello) -> Option<Known> {
     let value = format!("{} bytes", wire.incarnation.len());
     let incarnation = incarnation_from_wire(&wire.incarnation);
     let incarnation = found.keep("hello.incarnation", value, incarnation)?;
-    Some(incarnation.map_or_else(Known::nothing, |incarnation| Known {
-        incarnation: Some(incarnation),
-        revision: Revision(wire.revision),
-        digest: Digest(wire.digest),
-    }))
+    Some(
+        incarnation.map_or_else(Known::nothing, |incarnation| Known {
+            incarnation: Some(incarnation),
+            revision: Revision(wire.revision),
+            digest: Digest(wire.digest),
+        }),
+    )
 }
+
+#[cfg(test)]
+mod tests;

@@ -49,7 +49,9 @@ fn entry(wire: &v1::Policy) -> Result<Entry, Violations> {
     Ok(Entry {
         id: policy_id_from_wire(&wire.namespace, &wire.name)?,
         revision: Revision(wire.revision),
-        policy: stored_from_wire(wire).map(|stored| stored.policy).map_err(refuse),
+        policy: stored_from_wire(wire)
+            .map(|stored| stored.policy)
+            .map_err(refuse),
     })
 }
 
@@ -70,3 +72,6 @@ fn refusal(wire: &v1::Policy, violations: &Violations) -> Refusal {
         reason,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,9 +6,7 @@
 use fusebox_core::key::OperationName;
 use fusebox_core::outcome::{CircuitState, Outcome, Reason};
 use fusebox_core::policy::Violations;
-use fusebox_core::stats::{
-    BUCKETS, Histogram, OperationReport, Report, Totals, TransitionReport,
-};
+use fusebox_core::stats::{BUCKETS, Histogram, OperationReport, Report, Totals, TransitionReport};
 
 use super::text::name;
 use super::time::{age_from_wire, duration_to_wire};
@@ -19,7 +17,9 @@ pub fn report_from_wire(wire: &v1::StatsReport) -> Result<Report, Violations> {
     let operations = wire.operations.iter();
     Ok(Report {
         from_start: wire.number == 1,
-        operations: operations.map(operation_from_wire).collect::<Result<_, _>>()?,
+        operations: operations
+            .map(operation_from_wire)
+            .collect::<Result<_, _>>()?,
     })
 }
 
@@ -34,9 +34,18 @@ pub fn report_to_wire(number: u64, operations: &[OperationReport]) -> v1::StatsR
 /// What was counted of one operation, or everything that is wrong with it.
 pub fn operation_from_wire(wire: &v1::OperationStats) -> Result<OperationReport, Violations> {
     let mut found = Violations::none();
-    let operation = name(&mut found, "operation", &wire.operation, OperationName::new);
+    let operation = name(
+        &mut found,
+        "stats_report.operations.operation",
+        &wire.operation,
+        OperationName::new,
+    );
     let totals = totals_from_wire(&mut found, wire);
-    let state = state(&mut found, "circuit_state", wire.circuit_state);
+    let state = state(
+        &mut found,
+        "stats_report.operations.circuit_state",
+        wire.circuit_state,
+    );
     match (operation, totals, state) {
         (Some(operation), Some(totals), Some(state)) => found.into_result(OperationReport {
             operation,
@@ -134,7 +143,7 @@ fn totals_from_wire(found: &mut Violations, wire: &v1::OperationStats) -> Option
         wire.retries,
         histogram_from_wire(found, wire.latency.as_ref())?,
     );
-    found.keep("calls", "impossible", totals)
+    found.keep("stats_report.operations.calls", "impossible", totals)
 }
 
 fn calls_of(wire: &v1::CallCounts, outcome: Outcome) -> u64 {
@@ -182,7 +191,7 @@ fn histogram_from_wire(
     if buckets != counts || buckets > BUCKETS {
         let value = format!("{buckets} buckets, {counts} counts");
         let bound = format!("must be as many buckets as counts, at most {BUCKETS}");
-        found.add("latency", value, bound);
+        found.add("stats_report.operations.latency", value, bound);
         return None;
     }
     // A sum beyond the last bucket stays beyond it and is refused for that.
@@ -191,7 +200,11 @@ fn histogram_from_wire(
         Some(*bucket)
     });
     let histogram = Histogram::from_pairs(buckets.zip(wire.counts.iter().copied()));
-    found.keep("latency", format!("{counts} buckets"), histogram)
+    found.keep(
+        "stats_report.operations.latency",
+        format!("{counts} buckets"),
+        histogram,
+    )
 }
 
 fn histogram_to_wire(histogram: &Histogram) -> v1::LatencyHistogram {
@@ -206,3 +219,6 @@ fn histogram_to_wire(histogram: &Histogram) -> v1::LatencyHistogram {
         counts: histogram.iter().map(|(_, count)| count).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

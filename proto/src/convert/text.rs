@@ -45,7 +45,11 @@ pub(super) fn labels(
 ) -> Labels {
     let (count, max) = (wire.len(), MAX_LABELS);
     if count > max {
-        found.add(field, count, InvalidName::TooManyLabels { count, max }.to_string());
+        found.add(
+            field,
+            count,
+            InvalidName::TooManyLabels { count, max }.to_string(),
+        );
         return Labels::default();
     }
     for (key, value) in wire {

@@ -83,7 +83,11 @@ pub fn timestamp_to_wire(time: SystemTime) -> prost_types::Timestamp {
         Ok(after) => (i64::try_from(after.as_secs()).ok(), after.subsec_nanos()),
         Err(before) => floor_before_epoch(before.duration()),
     };
-    let limit = if time < SystemTime::UNIX_EPOCH { FIRST_SECOND } else { LAST_SECOND };
+    let limit = if time < SystemTime::UNIX_EPOCH {
+        FIRST_SECOND
+    } else {
+        LAST_SECOND
+    };
     prost_types::Timestamp {
         seconds: seconds.unwrap_or(limit).clamp(FIRST_SECOND, LAST_SECOND),
         // Fits: below 10^9.
@@ -150,7 +154,10 @@ mod tests {
 
     #[test]
     fn a_nonsensical_age_is_just_now() {
-        let wire = prost_types::Duration { seconds: -5, nanos: 0 };
+        let wire = prost_types::Duration {
+            seconds: -5,
+            nanos: 0,
+        };
         assert_eq!(age_from_wire(Some(&wire)), Duration::ZERO);
         assert_eq!(age_from_wire(None), Duration::ZERO);
     }
