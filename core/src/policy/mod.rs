@@ -1,7 +1,7 @@
 //! What is a legal policy, and which rules an operation ends up with.
 //!
 //! A [`Policy`] is valid once held: [`Policy::new`] reports every problem at once, each with the
-//! path of its field. Its [`Rules`] are partial; [`resolve`](cascade::resolve) lays the layers over
+//! path of its field. Its [`Rules`] are partial; [`resolve`] lays the layers over
 //! each other, field by field, from the kind's defaults up to the most specific policy, and yields
 //! the total, always legal [`Effective`] rules together with who set what.
 //!
