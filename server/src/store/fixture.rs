@@ -1,0 +1,113 @@
+//! What the tests of every store need: a clock that steps, policies that differ, a runtime.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use fusebox_core::key::{Labels, PolicyId};
+use fusebox_core::policy::rules::Rules;
+use fusebox_core::policy::selector::{Glob, Selector};
+use fusebox_core::policy::{Draft, Policy};
+use fusebox_core::revision::Revision;
+
+use super::{AppendError, Change, Clock, Committed, Expect, Proposal, Store};
+
+/// Who writes in tests.
+pub(super) const AUTHOR: &str = "ann";
+
+/// A clock that is a second later at each look.
+pub(super) fn clock() -> Clock {
+    let second = AtomicU64::new(1_000_000);
+    Arc::new(move || {
+        let second = second.fetch_add(1, Ordering::Relaxed);
+        SystemTime::UNIX_EPOCH + Duration::from_secs(second)
+    })
+}
+
+/// Runs a test's future to its end.
+pub(super) fn run<T>(test: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(test)
+}
+
+/// A policy's id in the namespace `default`, or "namespace/name".
+pub(super) fn id(text: &str) -> PolicyId {
+    let (namespace, name) = text.split_once('/').unwrap_or(("default", text));
+    PolicyId::new(namespace, name).unwrap()
+}
+
+/// A policy, with an attempt timeout to tell one version from another.
+pub(super) fn policy(name: &str, attempt_ms: u64) -> Policy {
+    let mut rules = Rules::default();
+    rules.timeout.attempt = Some(Duration::from_millis(attempt_ms));
+    let everything = Glob::new("*").unwrap();
+    let draft = Draft {
+        id: id(name),
+        owner: "platform".into(),
+        description: format!("the policy {name}"),
+        priority: 7,
+        selector: Selector::new(None, Some(everything), None, Labels::default()).unwrap(),
+        rules,
+        clear: Vec::new(),
+    };
+    Policy::new(draft).unwrap()
+}
+
+/// A put of `name` whatever is there.
+pub(super) fn put(name: &str) -> Proposal {
+    Proposal::put(policy(name, 1), Expect::Anything, AUTHOR)
+}
+
+/// A put of `name` where `expect` holds.
+pub(super) fn put_if(name: &str, expect: Expect) -> Proposal {
+    Proposal {
+        expect,
+        ..put(name)
+    }
+}
+
+/// A delete of `name` where `expect` holds.
+pub(super) fn delete_if(name: &str, expect: Expect) -> Proposal {
+    Proposal {
+        expect,
+        change: Change::Delete(id(name)),
+        author: AUTHOR.into(),
+    }
+}
+
+/// What a write that finds something else is told.
+pub(super) fn conflict(
+    name: &str,
+    expected: Expect,
+    found: Option<u64>,
+) -> Result<Committed, AppendError> {
+    Err(AppendError::Conflict {
+        id: id(name),
+        expected,
+        found: found.map(Revision),
+    })
+}
+
+/// Appends all of them, in order and without waiting in between; then waits for all.
+pub(super) async fn append_all(
+    store: &dyn Store,
+    proposals: impl IntoIterator<Item = Proposal>,
+) -> Vec<Result<Committed, AppendError>> {
+    let queued: Vec<_> = proposals.into_iter().map(|p| store.append(p)).collect();
+    let mut answers = Vec::new();
+    for answer in queued {
+        answers.push(answer.await);
+    }
+    answers
+}
+
+/// The revisions that were taken, in order; panics over a refusal.
+pub(super) fn revisions(answers: Vec<Result<Committed, AppendError>>) -> Vec<u64> {
+    answers
+        .into_iter()
+        .map(|answer| answer.unwrap().revision.0)
+        .collect()
+}

@@ -1,0 +1,271 @@
+//! Journals that were cut, flipped and forged, byte by byte.
+
+use std::fs;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::super::fixture;
+use super::super::record::{Entry, encode_entry};
+use super::*;
+
+const INCARNATION: Incarnation = Incarnation(0xfeed);
+
+/// A data directory with a journal of commits, and what the file was after each.
+struct Written {
+    dir: TempDir,
+    lock: DataDir,
+    /// The file's length in bytes: with the header alone, then after each commit.
+    lengths: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+fn time(revision: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(revision)
+}
+
+/// Odd revisions put a policy, even ones delete it.
+fn entry(revision: u64) -> Entry {
+    let policy = fixture::policy("a", revision);
+    let stored = fusebox_core::policy::Stored {
+        policy,
+        revision: Revision(revision),
+        create_time: time(revision),
+        update_time: time(revision),
+        updated_by: fixture::AUTHOR.into(),
+    };
+    let event = Event {
+        revision: Revision(revision),
+        id: fixture::id("a"),
+        stored: (revision % 2 == 1).then(|| stored.into()),
+    };
+    Entry {
+        event,
+        replaced: None,
+        time: time(revision),
+        author: fixture::AUTHOR.into(),
+    }
+}
+
+fn payload(revisions: impl IntoIterator<Item = u64>) -> Vec<u8> {
+    let mut payload = Vec::new();
+    for revision in revisions {
+        encode_entry(&entry(revision), &mut payload);
+    }
+    payload
+}
+
+/// Three commits: revisions 1, 2 to 3, and 4 to 5.
+fn written() -> Written {
+    let dir = tempfile::tempdir().unwrap();
+    let lock = DataDir::lock(dir.path()).unwrap();
+    Journal::create(&lock, INCARNATION, time(0)).unwrap();
+    let file = dir.path().join(JOURNAL_FILE);
+    let length = || fs::read(&file).unwrap().len();
+    let mut journal = Journal::open(&lock).unwrap().unwrap();
+    let mut lengths = vec![length()];
+    for revisions in [1..=1, 2..=3, 4..=5] {
+        journal.commit(&payload(revisions)).unwrap();
+        lengths.push(length());
+    }
+    let bytes = fs::read(&file).unwrap();
+    Written {
+        dir,
+        lock,
+        lengths,
+        bytes,
+    }
+}
+
+impl Written {
+    fn file(&self) -> PathBuf {
+        self.dir.path().join(JOURNAL_FILE)
+    }
+
+    fn open(&self) -> Result<Journal, OpenError> {
+        Ok(Journal::open(&self.lock)?.unwrap())
+    }
+
+    /// Opens `bytes` in the journal's place; they must not be changed by it.
+    fn open_instead(&self, bytes: &[u8]) -> Result<Journal, OpenError> {
+        fs::write(self.file(), bytes).unwrap();
+        let opened = self.open();
+        assert_eq!(fs::read(self.file()).unwrap(), bytes);
+        opened
+    }
+
+    fn damage_in(&self, bytes: &[u8]) -> (u64, String) {
+        match self.open_instead(bytes) {
+            Err(OpenError::Damaged {
+                offset, problem, ..
+            }) => (offset, problem),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Where the last commit's frame begins, in bytes.
+    fn last_frame(&self) -> usize {
+        self.lengths[2]
+    }
+}
+
+fn replayed(journal: &Journal, after: u64) -> Vec<Event> {
+    let mut all = Vec::new();
+    let collect = |events| {
+        all.extend(events);
+        Ok(())
+    };
+    journal.replay(Revision(after), collect).unwrap();
+    all
+}
+
+fn events(revisions: impl IntoIterator<Item = u64>) -> Vec<Event> {
+    revisions.into_iter().map(|r| entry(r).event).collect()
+}
+
+#[test]
+fn what_was_committed_is_replayed_in_order() {
+    let written = written();
+    let journal = written.open().unwrap();
+    assert_eq!(journal.incarnation(), INCARNATION);
+    assert_eq!(journal.last(), Revision(5));
+    for after in 0..=5 {
+        assert_eq!(replayed(&journal, after), events(after + 1..=5));
+    }
+}
+
+#[test]
+fn a_tail_torn_at_any_byte_loses_the_unacknowledged_commit_alone() {
+    let written = written();
+    for end in written.last_frame() + 1..written.bytes.len() {
+        let mut journal = written.open_instead(&written.bytes[..end]).unwrap();
+        assert_eq!(journal.last(), Revision(3), "cut at {end}");
+        journal.cut_torn_tail().unwrap();
+        let kept = fs::read(written.file()).unwrap();
+        assert_eq!(kept, written.bytes[..written.last_frame()]);
+        journal.commit(&payload([4])).unwrap();
+        assert_eq!(replayed(&written.open().unwrap(), 0), events(1..=4));
+    }
+}
+
+#[test]
+fn a_last_frame_with_any_byte_flipped_was_never_acknowledged() {
+    let written = written();
+    for at in written.last_frame()..written.bytes.len() {
+        let journal = written.open_instead(&flipped(&written.bytes, at)).unwrap();
+        assert_eq!(journal.last(), Revision(3), "flipped at {at}");
+    }
+}
+
+#[test]
+fn any_byte_flipped_before_the_last_frame_is_damage_and_named() {
+    let written = written();
+    for at in 0..written.last_frame() {
+        let (offset, _) = written.damage_in(&flipped(&written.bytes, at));
+        let starts = [0, MAGIC.len()].into_iter().chain(written.lengths.clone());
+        let frame = starts.filter(|&start| start <= at).max().unwrap();
+        assert_eq!(offset, frame as u64, "flipped at {at}");
+    }
+}
+
+fn flipped(bytes: &[u8], at: usize) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes[at] ^= 0x10;
+    bytes
+}
+
+#[test]
+fn damage_says_where_it_is_and_what_to_do() {
+    let written = written();
+    let error = written
+        .open_instead(&flipped(&written.bytes, 60))
+        .unwrap_err();
+    let said = error.to_string();
+    assert!(said.contains("journal.log is damaged at byte "), "{said}");
+    assert!(said.contains("nothing was changed"), "{said}");
+    assert!(
+        said.contains("restore the data directory from a backup"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_journal_without_a_whole_header_is_damaged() {
+    let written = written();
+    for end in 0..written.lengths[0] {
+        written.damage_in(&written.bytes[..end]);
+    }
+}
+
+#[test]
+fn zeros_that_a_file_system_left_behind_are_a_torn_tail() {
+    let written = written();
+    let zeros = [&written.bytes[..], &[0; 4096]].concat();
+    assert_eq!(written.open_instead(&zeros).unwrap().last(), Revision(5));
+}
+
+#[test]
+fn more_than_one_write_could_leave_is_damage() {
+    let written = written();
+    let longest = usize::try_from(TORN_BYTES).unwrap();
+    let junk = |bytes| [&written.bytes[..], &vec![0xff; bytes]].concat();
+    assert!(written.open_instead(&junk(longest)).is_ok());
+    let (offset, _) = written.damage_in(&junk(longest + 1));
+    assert_eq!(offset, written.bytes.len() as u64);
+}
+
+#[test]
+fn a_length_beyond_the_bound_is_refused_before_anything_is_allocated() {
+    let mut bytes = u32::MAX.to_le_bytes().to_vec();
+    bytes.extend([0; 100]);
+    let problem = format!(
+        "a frame of {} bytes; 1 to {} are allowed",
+        u32::MAX,
+        frame::PAYLOAD_BYTES
+    );
+    assert_eq!(frame::read(&mut &bytes[..]).unwrap(), Found::Bad(problem));
+    assert!(frame::frame(&[]).is_err());
+    assert!(frame::frame(&vec![0; frame::PAYLOAD_BYTES + 1]).is_err());
+    assert!(frame::frame(&vec![0; frame::PAYLOAD_BYTES]).is_ok());
+}
+
+#[test]
+fn revisions_that_skip_or_repeat_are_damage() {
+    let written = written();
+    for wrong in [3, 5, 7] {
+        let forged = frame::frame(&payload([wrong])).unwrap();
+        let bytes = [&written.bytes[..], &forged].concat();
+        let (offset, problem) = written.damage_in(&bytes);
+        assert_eq!(offset, written.bytes.len() as u64);
+        assert_eq!(problem, format!("revision {wrong} follows revision 5"));
+    }
+}
+
+#[test]
+fn a_journal_of_a_newer_format_is_refused_and_named() {
+    let written = written();
+    let header = JournalHeader {
+        format: FORMAT + 1,
+        incarnation: vec![1, 2, 3],
+        create_time: None,
+    };
+    let header = frame::frame(&header.encode_to_vec()).unwrap();
+    let newer = [MAGIC, &header, b"what this server cannot know"].concat();
+    let said = written.open_instead(&newer).unwrap_err().to_string();
+    assert!(
+        said.contains("has format 2, this server knows up to 1"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_creation_that_was_interrupted_is_done_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let lock = DataDir::lock(dir.path()).unwrap();
+    fs::write(dir.path().join(NEW_FILE), "fusebox jour").unwrap();
+    assert!(Journal::open(&lock).unwrap().is_none());
+    Journal::create(&lock, INCARNATION, time(0)).unwrap();
+    let journal = Journal::open(&lock).unwrap().unwrap();
+    assert_eq!(journal.last(), Revision::ZERO);
+    assert!(!dir.path().join(NEW_FILE).exists());
+}

@@ -1,0 +1,252 @@
+//! Where policies are kept: one trait, and the words its users speak.
+//!
+//! A store issues revisions: every accepted write takes the next one and changes exactly one
+//! policy. [`Store::append`] is the only way in, [`Store::watch`] the only way anybody learns of a
+//! write, even the server that made it; so one server on a local disk and five on a shared store
+//! run the same code above this line.
+//!
+//! # The local stores
+//!
+//! [`memory`] (nothing outlives it) and [`mod@sled`] (a data directory) share one writer
+//! thread, because one thread that decides and commits in turn needs no transactions. What it
+//! does with a batch:
+//!
+//! ```text
+//!   append() ──> queue (QUEUE_SLOTS; full: Busy) ──> writer thread, up to BATCH_WRITES at once
+//!                                                      │
+//!     1 judge    each write's expectation, seeing the batch's earlier writes; assign revisions
+//!     2 commit   one journal frame for the whole batch, one write, one fdatasync
+//!                ── from here on it is true ──────────────────────────────────────────────────
+//!     3 publish  the live set changes and watchers hear of it, under one lock
+//!     4 answer   every caller of the batch
+//!     5 index    the frame's entries and their revision, one sled batch
+//! ```
+//!
+//! A failed commit leaves the disk in doubt: its callers hear [`AppendError::InDoubt`], nothing of
+//! it is published, and the store is read-only until it is opened anew. The index comes last
+//! because nobody waits for it: only the next start reads it, and replays from the journal what it
+//! lacks. If it fails nothing is lost, but it can no longer follow: read-only as well.
+//!
+//! # The data directory
+//!
+//! ```text
+//!   <dir>/LOCK          an OS lock while a server runs, and that server's process id
+//!   <dir>/journal.log   the truth: every write since the store was created, frame by frame
+//!   <dir>/sled/         the index: the live policies as of its applied revision; a copy
+//! ```
+//!
+//! # Invariants
+//!
+//! - Revisions grow by one without gaps; the first write has revision 1.
+//! - Whatever was acknowledged is in the journal and has been synced.
+//! - The index never holds a revision that the journal lacks; if it does, the journal was damaged.
+//! - Between the live set and the events of a [`Watch`] there is no gap and no overlap.
+//! - Nothing in the data directory is created or changed without the lock, `LOCK` itself excepted.
+
+mod error;
+mod journal;
+mod live;
+mod local;
+mod lock;
+mod record;
+mod watch;
+mod writer;
+
+pub mod memory;
+pub mod sled;
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod fixture;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use fusebox_core::key::{Namespace, PolicyId};
+use fusebox_core::policy::{Policy, Stored};
+use fusebox_core::revision::{Incarnation, Revision};
+
+pub use error::{AppendError, OpenError, ReadError};
+pub use watch::{Event, Watch, WatchError};
+
+/// Appends that may wait for the writer thread; one more is refused with [`AppendError::Busy`].
+///
+/// At ten thousand writes a second a full queue is a tenth of a second of waiting.
+pub const QUEUE_SLOTS: usize = 1024;
+/// Most writes judged and committed together.
+pub const BATCH_WRITES: usize = 256;
+/// Events a [`Watch`] may be behind before it is told [`WatchError::Lagged`].
+pub const WATCH_EVENTS: usize = 1024;
+/// Most bytes one write may take on the disk; more is refused with [`AppendError::TooLarge`].
+///
+/// Ten times what the longest legal texts and labels of a policy need.
+pub const WRITE_BYTES: usize = 256 * 1024;
+
+/// A future whose type does not matter, so that [`Store`] can stand behind `dyn`.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Where a store gets the time from that it writes into policies.
+pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+
+/// Keeps policies, issues revisions, tells of every change. Used as `Arc<dyn Store>`.
+pub trait Store: Send + Sync + 'static {
+    /// The life of this store; revisions of another one mean nothing here.
+    fn incarnation(&self) -> Incarnation;
+
+    /// Proposes a write and resolves once it is durable: the commit point.
+    ///
+    /// It is queued by this call, not by the first poll: proposals made one after the other are
+    /// judged in that order, and dropping the future does not take the proposal back.
+    fn append(&self, proposal: Proposal) -> BoxFuture<'static, Result<Committed, AppendError>>;
+
+    /// One policy as of now; `None` if there is none.
+    fn get(&self, id: &PolicyId) -> Result<Option<Arc<Stored>>, ReadError>;
+
+    /// Up to `limit` policies in the order of (namespace, name): those behind `after`, which need
+    /// not exist, and of `namespace` alone if it is given.
+    fn list(
+        &self,
+        namespace: Option<&Namespace>,
+        after: Option<&PolicyId>,
+        limit: usize,
+    ) -> Result<Page, ReadError>;
+
+    /// Everything as of one revision, then every later change exactly once and in order.
+    fn watch(&self) -> Result<Watch, ReadError>;
+
+    /// The revision of the last write that can be read.
+    fn revision(&self) -> Revision;
+
+    /// How it is doing; never blocks on the disk.
+    fn vitals(&self) -> Vitals;
+
+    /// Commits what is queued, flushes, lets go of the data directory; then resolves.
+    ///
+    /// From the call on appends fail; once it has resolved reads fail too, and every watch ends
+    /// after its last event. Closing twice is harmless. A local store that is dropped closes as
+    /// well, and blocks while it does.
+    fn close(&self) -> BoxFuture<'static, ()>;
+}
+
+/// A write somebody wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposal {
+    /// What must be true of the policy as the write finds it.
+    pub expect: Expect,
+    /// What to do.
+    pub change: Change,
+    /// Who wants it; becomes [`Stored::updated_by`].
+    pub author: String,
+}
+
+impl Proposal {
+    /// Create or replace `policy`.
+    pub fn put(policy: Policy, expect: Expect, author: impl Into<String>) -> Self {
+        Self {
+            expect,
+            change: Change::Put(Box::new(policy)),
+            author: author.into(),
+        }
+    }
+
+    /// Remove the policy `id`.
+    pub fn delete(id: PolicyId, expect: Expect, author: impl Into<String>) -> Self {
+        Self {
+            expect,
+            change: Change::Delete(id),
+            author: author.into(),
+        }
+    }
+
+    /// The policy it is about.
+    pub fn id(&self) -> &PolicyId {
+        match &self.change {
+            Change::Put(policy) => policy.id(),
+            Change::Delete(id) => id,
+        }
+    }
+}
+
+/// What a write does. It carries its policy's id, so that the two cannot disagree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Create or replace. Creation and update times are the store's to say.
+    Put(Box<Policy>),
+    /// Remove. What is absent cannot be removed: even under [`Expect::Anything`] that conflicts.
+    Delete(PolicyId),
+}
+
+/// What a write expects to find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// Whatever is there.
+    Anything,
+    /// No policy of that name.
+    Absent,
+    /// Some policy of that name.
+    Present,
+    /// The policy as of this revision.
+    Exactly(Revision),
+}
+
+impl Expect {
+    /// Whether `found`, the policy's revision if it exists, is what was expected.
+    pub fn admits(self, found: Option<Revision>) -> bool {
+        match self {
+            Self::Anything => true,
+            Self::Absent => found.is_none(),
+            Self::Present => found.is_some(),
+            Self::Exactly(revision) => found == Some(revision),
+        }
+    }
+}
+
+impl fmt::Display for Expect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anything => f.write_str("anything"),
+            Self::Absent => f.write_str("absent"),
+            Self::Present => f.write_str("present"),
+            Self::Exactly(revision) => write!(f, "revision {revision}"),
+        }
+    }
+}
+
+/// A write that is durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The revision it took.
+    pub revision: Revision,
+    /// The policy as it now stands; `None` after a delete.
+    pub stored: Option<Arc<Stored>>,
+}
+
+/// A stretch of the live policies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The revision all of it speaks of.
+    pub revision: Revision,
+    /// In the order of (namespace, name).
+    pub policies: Vec<Arc<Stored>>,
+    /// Whether something followed at that revision.
+    pub more: bool,
+}
+
+/// How a store is doing, counted since it was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Vitals {
+    /// Writes that became durable.
+    pub writes: u64,
+    /// Commits they took; for a store on a disk, its fdatasyncs.
+    pub commits: u64,
+    /// Appends refused because the queue was full.
+    pub busy: u64,
+    /// Watches that fell behind by more than [`WATCH_EVENTS`].
+    pub lagged: u64,
+    /// Why no write is taken any more, if so.
+    pub read_only: Option<Arc<str>>,
+}

@@ -1,0 +1,158 @@
+//! How the index's records prove that they are all there, and the right ones.
+//!
+//! ```text
+//!   key    namespace \0 name          value  crc32(key, rest) u32 | version u8 | fusebox.v1.Policy
+//!          \0seal                            crc32(key, rest) u32 | version u8 | Seal
+//! ```
+//!
+//! The checksum covers the key, so that a record cannot pass for another's. A whole record may
+//! still be missing, or be an older one of the same key: sled's own recovery after a truncation
+//! does that. Hence the [`Seal`]: how many records there are, and a sum over their ids and
+//! revisions that does not depend on their order and follows each write in constant time.
+
+use fusebox_core::key::PolicyId;
+use fusebox_core::policy::Stored;
+use fusebox_core::revision::{Digest, Incarnation, Revision};
+
+use crate::store::Event;
+
+/// Below every policy's key, since a namespace is never empty.
+pub(super) const SEAL_KEY: &[u8] = b"\0seal";
+/// The record version this server writes, and the only one it knows.
+const VERSION: u8 = 1;
+const CRC_BYTES: usize = 4;
+const SEAL_BYTES: usize = 16 + 3 * 8;
+
+/// A record's value.
+pub(super) fn wrap(key: &[u8], body: &[u8]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(CRC_BYTES + 1 + body.len());
+    value.extend([0; CRC_BYTES]);
+    value.push(VERSION);
+    value.extend(body);
+    let crc = checksum(key, &value[CRC_BYTES..]);
+    value[..CRC_BYTES].copy_from_slice(&crc.to_le_bytes());
+    value
+}
+
+/// What a record's value holds, if it is whole.
+pub(super) fn unwrap<'a>(key: &[u8], value: &'a [u8]) -> Result<&'a [u8], String> {
+    let name = || String::from_utf8_lossy(key).into_owned();
+    let Some((crc, rest)) = value.split_first_chunk::<CRC_BYTES>() else {
+        return Err(format!("record {:?} has {} bytes", name(), value.len()));
+    };
+    let (expected, actual) = (u32::from_le_bytes(*crc), checksum(key, rest));
+    if expected != actual {
+        let name = name();
+        return Err(format!(
+            "record {name:?} has checksum {actual:08x}, not {expected:08x}"
+        ));
+    }
+    match rest.split_first() {
+        Some((&VERSION, body)) => Ok(body),
+        Some((version, _)) => Err(format!("record {:?} has version {version}", name())),
+        None => Err(format!("record {:?} is empty", name())),
+    }
+}
+
+fn checksum(key: &[u8], rest: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(key);
+    hasher.update(rest);
+    hasher.finalize()
+}
+
+/// What an index as of one revision must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seal {
+    /// The store's life.
+    pub(super) incarnation: Incarnation,
+    /// The last revision applied.
+    pub(super) applied: Revision,
+    count: u64,
+    /// The wrapping sum of each record's digest.
+    sum: u64,
+}
+
+impl Seal {
+    /// Of an index without a record.
+    pub(super) fn new(incarnation: Incarnation) -> Self {
+        Self {
+            incarnation,
+            applied: Revision::ZERO,
+            count: 0,
+            sum: 0,
+        }
+    }
+
+    /// Follows one write that replaced the policy's revision `replaced`.
+    pub(super) fn follow(&mut self, event: &Event, replaced: Option<Revision>) {
+        self.applied = event.revision;
+        if let Some(replaced) = replaced {
+            self.count -= 1;
+            self.sum = self.sum.wrapping_sub(digest(&event.id, replaced));
+        }
+        if let Some(stored) = &event.stored {
+            self.count += 1;
+            self.sum = self.sum.wrapping_add(digest(&event.id, stored.revision));
+        }
+    }
+
+    /// Whether `policies` are what `seal` speaks of.
+    pub(super) fn check<'a>(
+        seal: Option<&Self>,
+        policies: impl Iterator<Item = &'a Stored>,
+    ) -> Result<(), String> {
+        let (count, sum) = policies.fold((0_u64, 0_u64), |(count, sum), stored| {
+            let digest = digest(stored.policy.id(), stored.revision);
+            (count + 1, sum.wrapping_add(digest))
+        });
+        match seal {
+            None if count == 0 => Ok(()),
+            None => Err(format!("it has {count} records and no seal")),
+            Some(seal) if seal.count != count => Err(format!(
+                "it has {count} records, its seal says {}",
+                seal.count
+            )),
+            Some(seal) if seal.sum != sum => {
+                let applied = seal.applied;
+                Err(format!(
+                    "its {count} records are not those of revision {applied}"
+                ))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// The value under [`SEAL_KEY`].
+    pub(super) fn to_record(self) -> Vec<u8> {
+        let mut body = Vec::with_capacity(SEAL_BYTES);
+        body.extend(self.incarnation.0.to_be_bytes());
+        for number in [self.applied.0, self.count, self.sum] {
+            body.extend(number.to_be_bytes());
+        }
+        wrap(SEAL_KEY, &body)
+    }
+
+    /// The seal in the value under [`SEAL_KEY`].
+    pub(super) fn from_record(value: &[u8]) -> Result<Self, String> {
+        let body = unwrap(SEAL_KEY, value)?;
+        let short = || format!("its seal has {} bytes, not {SEAL_BYTES}", body.len());
+        let (incarnation, rest) = body.split_first_chunk::<16>().ok_or_else(short)?;
+        let (numbers, []) = rest.as_chunks::<8>() else {
+            return Err(short());
+        };
+        let &[applied, count, sum] = numbers else {
+            return Err(short());
+        };
+        Ok(Self {
+            incarnation: Incarnation(u128::from_be_bytes(*incarnation)),
+            applied: Revision(u64::from_be_bytes(applied)),
+            count: u64::from_be_bytes(count),
+            sum: u64::from_be_bytes(sum),
+        })
+    }
+}
+
+fn digest(id: &PolicyId, revision: Revision) -> u64 {
+    Digest::of([(id, revision)]).0
+}
