@@ -104,7 +104,7 @@ pub struct Guarded<'a, C> {
 
 impl<C> Guarded<'_, C> {
     /// As [`Operation::call`].
-    pub async fn call<T, E, Fut>(&self, f: impl Fn(Cx) -> Fut) -> Result<T, Error<E>>
+    pub async fn call<T, E, Fut>(self, f: impl Fn(Cx) -> Fut) -> Result<T, Error<E>>
     where
         C: Classify<T, E>,
         Fut: Future<Output = Result<T, E>>,

@@ -20,7 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Endpoint;
 
-use super::{Event, Farewell, Keeper, Status};
+use super::{Event, FAREWELL, Farewell, Keeper, Status};
 use crate::clock;
 use crate::operation::Inner;
 
@@ -98,7 +98,8 @@ pub(super) async fn run(
     let ended = tokio::select! {
         ended = session.converse() => ended,
         farewell = &mut *stop => {
-            session.say_farewell().await;
+            // Whoever waits for the farewell waits no longer than this.
+            let _ = tokio::time::timeout(FAREWELL, session.say_farewell()).await;
             return Err(Stopped(farewell.ok()));
         }
     };
@@ -185,16 +186,17 @@ impl Session<'_> {
         self.send_report().await
     }
 
-    /// The last report, as far as it gets.
-    async fn say_farewell(&mut self) {
+    /// Sends what is left to tell, then waits for the server to end its side: only then has it
+    /// read everything.
+    async fn say_farewell(mut self) {
         while let Ok(event) = self.keeper.inbox.try_recv() {
             if self.tell(Some(event)).await.is_err() {
                 return;
             }
         }
         if self.send_report().await.is_ok() {
-            // Gone once the connection has taken every message.
-            let _ = self.outbox.reserve_many(OUTBOX).await;
+            drop(self.outbox);
+            while let Ok(Some(_)) = self.inbound.message().await {}
         }
     }
 
