@@ -1,0 +1,293 @@
+//! What an operator may do to policies: decided here, above the store and below the wire.
+//!
+//! Every write is the same few steps: look at what is there, make what should be there, propose it
+//! on the condition that nobody came in between. What happens when somebody did is the table:
+//!
+//! ```text
+//!              without an etag                          with an etag
+//!   create     AlreadyExists                            -
+//!   update     look again, make it again, propose       Aborted
+//!              again; Contended after MAX_TRIES
+//!   delete     whatever is there goes                   Aborted
+//! ```
+//!
+//! An update is a function from what is there to what should be, so that it can be made again, and
+//! so that a partial update (which only the wire knows how to read) needs no wire type here.
+//! `validate_only` does all of it but the proposal.
+//!
+//! Invariant: nothing is kept between two calls; the store is the only memory.
+
+mod error;
+mod warnings;
+
+use std::sync::Arc;
+
+use fusebox_core::key::{Namespace, PolicyId};
+use fusebox_core::policy::{Policy, Stored, Violations};
+use fusebox_core::revision::Revision;
+
+use crate::store::{AppendError, Committed, Expect, Page, Proposal, Store};
+
+pub use error::{ControlError, Crowded};
+pub use warnings::{MAX_NEIGHBOURS, MAX_WARNINGS, Warning};
+
+/// How often an update without an etag is proposed before it gives up.
+pub const MAX_TRIES: u32 = 8;
+
+/// Policies as their operators see them.
+pub struct Control {
+    store: Arc<dyn Store>,
+    room: Option<Arc<dyn Room>>,
+}
+
+/// Who knows how much the processes that a policy concerns have to hold already.
+pub trait Room: Send + Sync {
+    /// Whether every audience known can still be sent all that concerns it.
+    fn admit(&self, policy: &Policy) -> Result<(), Crowded>;
+}
+
+/// Who wants a write, and whether it is to be made at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// Becomes the policy's `updated_by`.
+    pub author: String,
+    /// Check everything, change nothing.
+    pub validate_only: bool,
+}
+
+/// What a write came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The policy.
+    pub outcome: Outcome,
+    /// Legal, but perhaps not what was meant.
+    pub warnings: Vec<Warning>,
+}
+
+/// The policy of a write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// As it is stored now.
+    Stored(Arc<Stored>),
+    /// As it would be stored; revision and times are the store's to say.
+    Checked(Box<Policy>),
+}
+
+/// A change to a policy that may have to be made more than once.
+pub struct Update<'a> {
+    /// Which policy.
+    pub id: PolicyId,
+    /// The policy must still be this, if set.
+    pub etag: Option<&'a str>,
+    /// Create it if there is none.
+    pub allow_missing: bool,
+    /// From what is there to what should be.
+    pub make: &'a (dyn Fn(Option<Policy>) -> Result<Policy, Violations> + Sync),
+}
+
+/// A removal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delete<'a> {
+    /// Which policy.
+    pub id: PolicyId,
+    /// The policy must still be this, if set.
+    pub etag: Option<&'a str>,
+    /// Succeed if there is none.
+    pub allow_missing: bool,
+}
+
+impl Control {
+    /// Over `store`, with no bound on what an audience has to hold.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, room: None }
+    }
+
+    /// The same, refusing what `room` does not admit.
+    #[must_use]
+    pub fn with_room(self, room: Arc<dyn Room>) -> Self {
+        Self {
+            room: Some(room),
+            ..self
+        }
+    }
+
+    /// Creates a policy that must not exist yet.
+    pub async fn create(&self, policy: Policy, intent: Intent) -> Result<Written, ControlError> {
+        let id = policy.id().clone();
+        if self.store.get(&id)?.is_some() {
+            return Err(ControlError::AlreadyExists(id));
+        }
+        let result = self.put(policy, Expect::Absent, intent).await;
+        result.map_err(|error| match error {
+            Lost::Race(_) => ControlError::AlreadyExists(id),
+            Lost::Other(error) => error,
+        })
+    }
+
+    /// One policy.
+    pub fn get(&self, id: &PolicyId) -> Result<Arc<Stored>, ControlError> {
+        self.store
+            .get(id)?
+            .ok_or_else(|| ControlError::NotFound(id.clone()))
+    }
+
+    /// Up to `limit` policies in the order of (namespace, name), from behind `after`.
+    pub fn list(
+        &self,
+        namespace: Option<&Namespace>,
+        after: Option<&PolicyId>,
+        limit: usize,
+    ) -> Result<Page, ControlError> {
+        Ok(self.store.list(namespace, after, limit)?)
+    }
+
+    /// Makes a policy what `update` makes of it.
+    pub async fn update(
+        &self,
+        update: Update<'_>,
+        intent: Intent,
+    ) -> Result<Written, ControlError> {
+        for _ in 0..MAX_TRIES {
+            let found = self.look(&update)?;
+            let expect = match &found {
+                Some(stored) => Expect::Exactly(stored.revision),
+                None => Expect::Absent,
+            };
+            let policy = (update.make)(found.map(|stored| stored.policy.clone()))?;
+            match (self.put(policy, expect, intent.clone()).await, update.etag) {
+                (Ok(written), _) => return Ok(written),
+                (Err(Lost::Other(error)), _) => return Err(error),
+                (Err(Lost::Race(found)), Some(etag)) => {
+                    return Err(ControlError::aborted(update.id, etag, found));
+                }
+                (Err(Lost::Race(_)), None) => {}
+            }
+        }
+        Err(ControlError::Contended(update.id))
+    }
+
+    /// The policy an update is about, if the update may be made to what is there.
+    fn look(&self, update: &Update<'_>) -> Result<Option<Arc<Stored>>, ControlError> {
+        let found = self.store.get(&update.id)?;
+        if found.is_none() && !update.allow_missing {
+            return Err(ControlError::NotFound(update.id.clone()));
+        }
+        check_etag(&update.id, update.etag, found.as_deref())?;
+        Ok(found)
+    }
+
+    /// Removes a policy; the answer is the store's revision without it.
+    pub async fn delete(
+        &self,
+        delete: Delete<'_>,
+        intent: Intent,
+    ) -> Result<Revision, ControlError> {
+        let Some(found) = self.store.get(&delete.id)? else {
+            return self.absent(delete);
+        };
+        check_etag(&delete.id, delete.etag, Some(&found))?;
+        if intent.validate_only {
+            return Ok(self.store.revision());
+        }
+        let expect = match delete.etag {
+            Some(_) => Expect::Exactly(found.revision),
+            None => Expect::Present,
+        };
+        let proposal = Proposal::delete(delete.id.clone(), expect, intent.author);
+        match (self.propose(proposal).await, delete.etag) {
+            (Ok(committed), _) => Ok(committed.revision),
+            (Err(Lost::Other(error)), _) => Err(error),
+            (Err(Lost::Race(found)), Some(etag)) => {
+                Err(ControlError::aborted(delete.id, etag, found))
+            }
+            (Err(Lost::Race(_)), None) => self.absent(delete),
+        }
+    }
+
+    /// What removing nothing comes to.
+    fn absent(&self, delete: Delete<'_>) -> Result<Revision, ControlError> {
+        if !delete.allow_missing {
+            return Err(ControlError::NotFound(delete.id));
+        }
+        check_etag(&delete.id, delete.etag, None)?;
+        Ok(self.store.revision())
+    }
+
+    async fn put(&self, policy: Policy, expect: Expect, intent: Intent) -> Result<Written, Lost> {
+        let warnings = self.warnings(&policy)?;
+        self.admit(&policy)?;
+        let outcome = if intent.validate_only {
+            Outcome::Checked(Box::new(policy))
+        } else {
+            self.commit(policy, expect, intent.author).await?
+        };
+        Ok(Written { outcome, warnings })
+    }
+
+    async fn commit(
+        &self,
+        policy: Policy,
+        expect: Expect,
+        author: String,
+    ) -> Result<Outcome, Lost> {
+        let id = policy.id().clone();
+        let proposal = Proposal::put(policy, expect, author);
+        let committed = self.propose(proposal).await?;
+        // A store that answers a put without the policy has lost it to a bug of its own.
+        let nothing = || ControlError::Broken(format!("policy {id}: written, but not to be found"));
+        Ok(Outcome::Stored(committed.stored.ok_or_else(nothing)?))
+    }
+
+    async fn propose(&self, proposal: Proposal) -> Result<Committed, Lost> {
+        let answer = self.store.append(proposal).await;
+        answer.map_err(|error| match error {
+            AppendError::Conflict { found, .. } => Lost::Race(found),
+            error => Lost::Other(error.into()),
+        })
+    }
+
+    fn admit(&self, policy: &Policy) -> Result<(), ControlError> {
+        match &self.room {
+            Some(room) => Ok(room.admit(policy)?),
+            None => Ok(()),
+        }
+    }
+
+    fn warnings(&self, policy: &Policy) -> Result<Vec<Warning>, ControlError> {
+        let namespace = &policy.id().namespace;
+        let neighbours = self.store.list(Some(namespace), None, MAX_NEIGHBOURS)?;
+        let neighbours = neighbours.policies.iter().map(|stored| &stored.policy);
+        Ok(warnings::of(policy, neighbours))
+    }
+}
+
+/// Why a proposal came to nothing.
+enum Lost {
+    /// Somebody came in between; the policy now has this revision, or is gone.
+    Race(Option<Revision>),
+    Other(ControlError),
+}
+
+impl From<ControlError> for Lost {
+    fn from(error: ControlError) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// Whether the policy is still what its writer saw.
+fn check_etag(
+    id: &PolicyId,
+    etag: Option<&str>,
+    found: Option<&Stored>,
+) -> Result<(), ControlError> {
+    match etag {
+        Some(etag) if found.is_none_or(|stored| stored.etag() != etag) => {
+            let found = found.map(|stored| stored.revision);
+            Err(ControlError::aborted(id.clone(), etag, found))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,430 @@
+//! Writes that meet other writes, and what an operator is told.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
+
+use fusebox_core::key::Labels;
+use fusebox_core::policy::Draft;
+use fusebox_core::policy::rules::{RatioTrip, Rules, Trip, Window};
+use fusebox_core::policy::selector::{Glob, Selector};
+
+use super::*;
+use crate::store::{BoxFuture, ReadError, Vitals, Watch, memory};
+
+fn id(name: &str) -> PolicyId {
+    PolicyId::new("default", name).unwrap()
+}
+
+fn draft(name: &str) -> Draft {
+    let mut rules = Rules::default();
+    rules.timeout.attempt = Some(Duration::from_secs(1));
+    let everything = Glob::new("*").unwrap();
+    Draft {
+        id: id(name),
+        owner: String::new(),
+        description: String::new(),
+        priority: 0,
+        selector: Selector::new(None, Some(everything), None, Labels::default()).unwrap(),
+        rules,
+        clear: Vec::new(),
+    }
+}
+
+fn policy(name: &str) -> Policy {
+    Policy::new(draft(name)).unwrap()
+}
+
+fn with_priority(policy: Policy, priority: i32) -> Policy {
+    let draft = Draft {
+        priority,
+        ..policy.into_draft()
+    };
+    Policy::new(draft).unwrap()
+}
+
+fn with_description(policy: Policy, description: &str) -> Policy {
+    let draft = Draft {
+        description: description.into(),
+        ..policy.into_draft()
+    };
+    Policy::new(draft).unwrap()
+}
+
+fn memory() -> Arc<dyn Store> {
+    memory::open(Arc::new(SystemTime::now)).unwrap()
+}
+
+fn intent() -> Intent {
+    Intent {
+        author: "ann".into(),
+        validate_only: false,
+    }
+}
+
+fn check() -> Intent {
+    Intent {
+        validate_only: true,
+        ..intent()
+    }
+}
+
+fn stored(written: &Written) -> &Stored {
+    match &written.outcome {
+        Outcome::Stored(stored) => stored,
+        Outcome::Checked(policy) => panic!("{policy:?} was only checked"),
+    }
+}
+
+/// A store in which somebody else is faster, `races` times.
+struct Contested {
+    store: Arc<dyn Store>,
+    races: AtomicU32,
+    rival: Box<dyn Fn() -> Proposal + Send + Sync>,
+}
+
+impl Contested {
+    fn control(
+        store: &Arc<dyn Store>,
+        races: u32,
+        rival: impl Fn() -> Proposal + Send + Sync + 'static,
+    ) -> Control {
+        Control::new(Arc::new(Self {
+            store: Arc::clone(store),
+            races: AtomicU32::new(races),
+            rival: Box::new(rival),
+        }))
+    }
+}
+
+impl Store for Contested {
+    fn incarnation(&self) -> fusebox_core::revision::Incarnation {
+        self.store.incarnation()
+    }
+
+    fn append(&self, proposal: Proposal) -> BoxFuture<'static, Result<Committed, AppendError>> {
+        let left = self.races.load(Ordering::Relaxed);
+        if left > 0 {
+            self.races.store(left - 1, Ordering::Relaxed);
+            // Queued by the call; its future need not be awaited.
+            drop(self.store.append((self.rival)()));
+        }
+        self.store.append(proposal)
+    }
+
+    fn get(&self, id: &PolicyId) -> Result<Option<Arc<Stored>>, ReadError> {
+        self.store.get(id)
+    }
+
+    fn list(
+        &self,
+        namespace: Option<&Namespace>,
+        after: Option<&PolicyId>,
+        limit: usize,
+    ) -> Result<Page, ReadError> {
+        self.store.list(namespace, after, limit)
+    }
+
+    fn watch(&self) -> Result<Watch, ReadError> {
+        self.store.watch()
+    }
+
+    fn revision(&self) -> Revision {
+        self.store.revision()
+    }
+
+    fn vitals(&self) -> Vitals {
+        self.store.vitals()
+    }
+
+    fn close(&self) -> BoxFuture<'static, ()> {
+        self.store.close()
+    }
+}
+
+/// What a rival writes: the same policy with a higher priority.
+fn rival() -> Proposal {
+    Proposal::put(with_priority(policy("a"), 9), Expect::Anything, "rival")
+}
+
+fn describe(existing: Option<Policy>) -> Result<Policy, Violations> {
+    Ok(with_description(
+        existing.unwrap_or_else(|| policy("a")),
+        "described",
+    ))
+}
+
+fn update(etag: Option<&str>) -> Update<'_> {
+    Update {
+        id: id("a"),
+        etag,
+        allow_missing: false,
+        make: &describe,
+    }
+}
+
+#[tokio::test]
+async fn an_update_without_an_etag_that_loses_a_race_is_made_again_upon_the_winner() {
+    let store = memory();
+    Control::new(Arc::clone(&store))
+        .create(policy("a"), intent())
+        .await
+        .unwrap();
+    let control = Contested::control(&store, 3, rival);
+    let written = control.update(update(None), intent()).await.unwrap();
+    let stored = stored(&written);
+    assert_eq!(stored.policy.description(), "described");
+    assert_eq!(stored.policy.priority(), 9, "the rival's change is kept");
+    assert_eq!(stored.revision, Revision(5));
+}
+
+#[tokio::test]
+async fn an_update_that_keeps_losing_gives_up() {
+    let store = memory();
+    Control::new(Arc::clone(&store))
+        .create(policy("a"), intent())
+        .await
+        .unwrap();
+    let control = Contested::control(&store, u32::MAX, rival);
+    let error = control.update(update(None), intent()).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "policy default/a was changed by others 8 times meanwhile; try again"
+    );
+}
+
+#[tokio::test]
+async fn an_update_with_an_etag_that_loses_a_race_is_aborted() {
+    let store = memory();
+    Control::new(Arc::clone(&store))
+        .create(policy("a"), intent())
+        .await
+        .unwrap();
+    let control = Contested::control(&store, 1, rival);
+    let error = control
+        .update(update(Some("1")), intent())
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error,
+        ControlError::aborted(id("a"), "1", Some(Revision(2)))
+    );
+    assert_eq!(
+        error.to_string(),
+        "policy default/a: the etag is \"1\", but its revision is 2; read it again and decide anew"
+    );
+}
+
+#[tokio::test]
+async fn an_update_of_a_policy_that_vanishes_meanwhile_finds_none() {
+    let store = memory();
+    Control::new(Arc::clone(&store))
+        .create(policy("a"), intent())
+        .await
+        .unwrap();
+    let remove = || Proposal::delete(id("a"), Expect::Present, "rival");
+    let control = Contested::control(&store, 1, remove);
+    let error = control.update(update(None), intent()).await.unwrap_err();
+    assert_eq!(error, ControlError::NotFound(id("a")));
+}
+
+#[tokio::test]
+async fn of_two_creations_one_is_told_that_the_policy_exists() {
+    let control = Contested::control(&memory(), 1, rival);
+    let error = control.create(policy("a"), intent()).await.unwrap_err();
+    assert_eq!(error, ControlError::AlreadyExists(id("a")));
+}
+
+fn delete(etag: Option<&str>, allow_missing: bool) -> Delete<'_> {
+    Delete {
+        id: id("a"),
+        etag,
+        allow_missing,
+    }
+}
+
+#[tokio::test]
+async fn a_removal_without_an_etag_takes_whatever_is_there() {
+    let store = memory();
+    Control::new(Arc::clone(&store))
+        .create(policy("a"), intent())
+        .await
+        .unwrap();
+    let control = Contested::control(&store, 1, rival);
+    assert_eq!(
+        control.delete(delete(None, false), intent()).await,
+        Ok(Revision(3))
+    );
+    assert_eq!(control.get(&id("a")), Err(ControlError::NotFound(id("a"))));
+}
+
+#[tokio::test]
+async fn a_removal_with_an_etag_that_loses_a_race_is_aborted() {
+    let store = memory();
+    Control::new(Arc::clone(&store))
+        .create(policy("a"), intent())
+        .await
+        .unwrap();
+    let control = Contested::control(&store, 1, rival);
+    let error = control
+        .delete(delete(Some("1"), false), intent())
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error,
+        ControlError::aborted(id("a"), "1", Some(Revision(2)))
+    );
+}
+
+#[tokio::test]
+async fn removing_nothing_succeeds_only_if_that_was_allowed_for() {
+    let control = Control::new(memory());
+    let missing = Err(ControlError::NotFound(id("a")));
+    assert_eq!(control.delete(delete(None, false), intent()).await, missing);
+    assert_eq!(
+        control.delete(delete(None, true), intent()).await,
+        Ok(Revision(0))
+    );
+    let stale = Err(ControlError::aborted(id("a"), "1", None));
+    assert_eq!(
+        control.delete(delete(Some("1"), true), intent()).await,
+        stale
+    );
+}
+
+#[tokio::test]
+async fn what_is_only_validated_is_not_written() {
+    let store = memory();
+    let control = Control::new(Arc::clone(&store));
+    let checked = Outcome::Checked(Box::new(policy("a")));
+    assert_eq!(
+        control.create(policy("a"), check()).await.unwrap().outcome,
+        checked
+    );
+    assert_eq!(store.revision(), Revision::ZERO);
+    control.create(policy("a"), intent()).await.unwrap();
+    let described = Outcome::Checked(Box::new(with_description(policy("a"), "described")));
+    assert_eq!(
+        control.update(update(None), check()).await.unwrap().outcome,
+        described
+    );
+    assert_eq!(
+        control.delete(delete(None, false), check()).await,
+        Ok(Revision(1))
+    );
+    assert_eq!(store.revision(), Revision(1));
+}
+
+#[tokio::test]
+async fn what_is_only_validated_is_refused_all_the_same() {
+    let control = Control::new(memory());
+    control.create(policy("a"), intent()).await.unwrap();
+    let error = control.create(policy("a"), check()).await.unwrap_err();
+    assert_eq!(error, ControlError::AlreadyExists(id("a")));
+    let error = control
+        .update(update(Some("9")), check())
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error,
+        ControlError::aborted(id("a"), "9", Some(Revision(1)))
+    );
+}
+
+#[tokio::test]
+async fn a_closed_store_is_unavailable() {
+    let store = memory();
+    let control = Control::new(Arc::clone(&store));
+    store.close().await;
+    let error = control.create(policy("a"), intent()).await.unwrap_err();
+    assert!(matches!(error, ControlError::Unavailable(_)), "{error:?}");
+}
+
+fn fields(policy: &Policy, neighbours: &[Policy]) -> Vec<String> {
+    let warnings = warnings::of(policy, neighbours.iter());
+    warnings.into_iter().map(|warning| warning.field).collect()
+}
+
+#[test]
+fn an_ordinary_policy_gives_no_warning() {
+    assert_eq!(fields(&policy("a"), &[policy("a")]), [""; 0]);
+}
+
+#[test]
+fn a_policy_without_an_effect_is_odd() {
+    let rules = Rules::default();
+    let empty = Policy::new(Draft {
+        rules,
+        ..draft("a")
+    })
+    .unwrap();
+    assert_eq!(fields(&empty, &[]), ["rules"]);
+}
+
+#[test]
+fn rules_beside_enabled_false_are_odd() {
+    let mut draft = draft("a");
+    draft.rules.enabled = Some(false);
+    assert_eq!(fields(&Policy::new(draft).unwrap(), &[]), ["rules.enabled"]);
+}
+
+#[test]
+fn a_ratio_that_is_judged_later_than_the_run_of_failures_is_odd() {
+    let mut draft = draft("a");
+    let ratio = RatioTrip {
+        window: Window::Span(Duration::from_secs(10)),
+        failure_ratio: fusebox_core::policy::ratio::Ratio::new(0.5).unwrap(),
+        minimum_calls: 20,
+    };
+    draft.rules.circuit_breaker.trip = Some(Trip {
+        consecutive_failures: Some(5),
+        ratio: Some(ratio),
+    });
+    let odd = Policy::new(draft).unwrap();
+    assert_eq!(
+        fields(&odd, &[]),
+        ["rules.circuit_breaker.consecutive_failures"]
+    );
+}
+
+#[test]
+fn equal_policies_that_can_meet_and_set_the_same_field_tie() {
+    let operation = |name: &str, pattern: &str| {
+        let glob = Glob::new(pattern).unwrap();
+        let selector = Selector::new(None, Some(glob), None, Labels::default()).unwrap();
+        Policy::new(Draft {
+            selector,
+            ..draft(name)
+        })
+        .unwrap()
+    };
+    let ours = operation("a", "pay.*");
+    for (theirs, tie) in [
+        (operation("b", "pay.*"), true),
+        (operation("b", "pa*.x"), true),
+        (operation("b", "buy.*"), false),
+        (operation("b", "pay.x.*"), false),
+        (with_priority(operation("b", "pay.*"), 1), false),
+    ] {
+        let expected: &[&str] = if tie { &["rules.timeout.attempt"] } else { &[] };
+        assert_eq!(
+            fields(&ours, std::slice::from_ref(&theirs)),
+            expected,
+            "{theirs:?}"
+        );
+    }
+}
+
+#[test]
+fn a_tie_names_the_policy_whose_name_decides() {
+    let warnings = warnings::of(&policy("a"), [policy("b")].iter());
+    assert!(
+        warnings[0].description.ends_with("decides, default/b"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn warnings_are_bounded() {
+    let crowd: Vec<_> = (0..100).map(|i| policy(&format!("n{i}"))).collect();
+    assert_eq!(fields(&policy("a"), &crowd).len(), MAX_WARNINGS);
+}

@@ -1,0 +1,74 @@
+//! A message to a process as bytes: encoded once, shared by every stream it goes to.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use fusebox_core::policy::field::SCHEMA;
+use fusebox_core::revision::Incarnation;
+use fusebox_core::stats::SessionId;
+use fusebox_core::sync::Snapshot;
+use fusebox_proto::convert::incarnation::incarnation_to_wire;
+use fusebox_proto::convert::snapshot::snapshot_to_wire;
+use fusebox_proto::convert::time::{duration_to_wire, timestamp_to_wire};
+use fusebox_proto::v1;
+use fusebox_proto::v1::connect_response::Message as Response;
+use prost::Message;
+
+use super::Pace;
+
+/// An encoded `ConnectResponse`. Cloning it copies no bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Frame(Bytes);
+
+impl Frame {
+    fn of(message: Response) -> Self {
+        let message = Some(message);
+        Self(v1::ConnectResponse { message }.encode_to_vec().into())
+    }
+
+    /// What goes over the wire.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The answer to an accepted Hello.
+    pub(super) fn welcome(session: SessionId, incarnation: Incarnation, pace: Pace) -> Self {
+        Self::of(Response::Welcome(v1::Welcome {
+            session: session.0,
+            incarnation: incarnation_to_wire(incarnation),
+            schema: SCHEMA,
+            server_time: Some(timestamp_to_wire(SystemTime::now())),
+            report_interval: Some(duration_to_wire(pace.report_interval)),
+            heartbeat_interval: Some(duration_to_wire(pace.heartbeat_interval)),
+        }))
+    }
+
+    /// Everything that concerns an audience.
+    pub(super) fn snapshot(snapshot: &Snapshot) -> Self {
+        Self::of(Response::Snapshot(snapshot_to_wire(snapshot)))
+    }
+
+    /// The process holds `snapshot` already.
+    pub(super) fn up_to_date(snapshot: &Snapshot) -> Self {
+        Self::of(Response::UpToDate(v1::UpToDate {
+            incarnation: incarnation_to_wire(snapshot.incarnation),
+            revision: snapshot.revision.0,
+        }))
+    }
+
+    /// Reports up to `number` have been absorbed.
+    pub(super) fn report_ack(number: u64) -> Self {
+        Self::of(Response::ReportAck(v1::ReportAck { number }))
+    }
+
+    /// Go elsewhere, after `delay`.
+    pub(super) fn drain(delay: Duration) -> Self {
+        let delay = Some(duration_to_wire(delay));
+        Self::of(Response::Drain(v1::Drain { delay }))
+    }
+
+    /// Still here.
+    pub(super) fn heartbeat() -> Self {
+        Self::of(Response::Heartbeat(v1::Heartbeat {}))
+    }
+}

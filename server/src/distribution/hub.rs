@@ -1,0 +1,253 @@
+//! What each audience is to hold now, and who is to hear when that changes.
+//!
+//! [`History`] decides whom a write concerns; the hub keeps it under one lock together with a
+//! channel for each audience that has a session. A channel holds the latest edition only, so that a
+//! burst of writes costs a slow session nothing but the last of them, and a write wakes nobody
+//! whose snapshot it leaves as it was.
+//!
+//! Invariants: an audience is known to history exactly while it has a channel here, and it has a
+//! channel exactly while somebody listens; what a channel holds is history's snapshot, or one with
+//! the same digest.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use fusebox_core::key::PolicyId;
+use fusebox_core::policy::{Policy, Stored};
+use fusebox_core::revision::{Incarnation, Revision};
+use fusebox_core::sync::{Audience, History, Snapshot};
+use fusebox_proto::convert::policy::{policy_to_wire, stored_to_wire};
+use prost::Message;
+use tokio::sync::watch;
+
+use super::MAX_SNAPSHOT_BYTES;
+use super::frame::Frame;
+use crate::control::Crowded;
+use crate::store::Event;
+
+/// One audience's snapshot, and its bytes once somebody has asked for them.
+#[derive(Debug)]
+pub(super) struct Edition {
+    pub(super) snapshot: Arc<Snapshot>,
+    /// Of all its policies together.
+    bytes: usize,
+    frame: OnceLock<Frame>,
+}
+
+impl Edition {
+    /// `snapshot`, whose policies have these sizes.
+    pub(super) fn new(snapshot: Arc<Snapshot>, sizes: &Sizes) -> Arc<Self> {
+        let ids = snapshot.policies.iter().map(|stored| stored.policy.id());
+        Arc::new(Self {
+            bytes: ids.filter_map(|id| sizes.get(id)).sum(),
+            snapshot,
+            frame: OnceLock::new(),
+        })
+    }
+
+    fn holds(&self, id: &PolicyId) -> bool {
+        let policies = &self.snapshot.policies;
+        let found = policies.binary_search_by(|stored| stored.policy.id().cmp(id));
+        found.is_ok()
+    }
+
+    /// The whole set, encoded by the first who asks.
+    pub(super) fn frame(&self) -> Frame {
+        let encode = || Frame::snapshot(&self.snapshot);
+        self.frame.get_or_init(encode).clone()
+    }
+}
+
+/// Bytes of each policy on the wire.
+pub(super) type Sizes = HashMap<PolicyId, usize>;
+
+/// All audiences.
+pub(super) struct Hub {
+    incarnation: Incarnation,
+    state: Mutex<State>,
+}
+
+struct State {
+    history: History,
+    sizes: Sizes,
+    channels: HashMap<Audience, watch::Sender<Arc<Edition>>>,
+}
+
+impl Hub {
+    /// The state at `revision`, with nobody listening.
+    pub(super) fn new(
+        incarnation: Incarnation,
+        revision: Revision,
+        policies: Vec<Arc<Stored>>,
+    ) -> Self {
+        let state = State {
+            sizes: sizes(&policies),
+            history: History::new(incarnation, revision, policies),
+            channels: HashMap::new(),
+        };
+        Self {
+            incarnation,
+            state: Mutex::new(state),
+        }
+    }
+
+    pub(super) fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// Listens for `audience`; the answer is also what it is to hold now.
+    pub(super) fn join(self: &Arc<Self>, audience: Audience) -> (Membership, Arc<Edition>) {
+        let mut editions = self.lock().listen(&audience);
+        let now = Arc::clone(&editions.borrow_and_update());
+        let member = Membership {
+            hub: Arc::clone(self),
+            audience,
+            editions: Some(editions),
+        };
+        (member, now)
+    }
+
+    /// Takes a change in, and tells whom it concerns; the answer is how many audiences those are.
+    pub(super) fn apply(&self, event: &Event) -> usize {
+        self.lock().apply(event)
+    }
+
+    /// Starts again from the state at `revision`; tells every audience for which it is news.
+    pub(super) fn rebuild(&self, revision: Revision, policies: Vec<Arc<Stored>>) -> usize {
+        let sizes = sizes(&policies);
+        let history = History::new(self.incarnation, revision, policies);
+        self.lock().rebuild(history, sizes)
+    }
+
+    /// Whether every audience that listens can be sent what it would have to hold with `policy`.
+    pub(super) fn admit(&self, policy: &Policy) -> Result<(), Crowded> {
+        self.lock().admit(policy)
+    }
+
+    // A poisoned lock is taken all the same: at worst one audience was not told of one change, and
+    // the next one tells it.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn listen(&mut self, audience: &Audience) -> watch::Receiver<Arc<Edition>> {
+        if let Some(channel) = self.channels.get(audience) {
+            return channel.subscribe();
+        }
+        let snapshot = self.history.snapshot(audience);
+        let (channel, editions) = watch::channel(Edition::new(snapshot, &self.sizes));
+        self.channels.insert(audience.clone(), channel);
+        editions
+    }
+
+    fn apply(&mut self, event: &Event) -> usize {
+        match &event.stored {
+            Some(stored) => self.sizes.insert(event.id.clone(), size(stored)),
+            None => self.sizes.remove(&event.id),
+        };
+        let stored = event.stored.as_ref();
+        let touched = self.history.apply(event.revision, &event.id, stored);
+        for (audience, snapshot) in &touched {
+            self.publish(audience, Arc::clone(snapshot));
+        }
+        touched.len()
+    }
+
+    fn rebuild(&mut self, mut history: History, sizes: Sizes) -> usize {
+        let held = |channel: &watch::Sender<Arc<Edition>>| channel.borrow().snapshot.digest;
+        let channels = self.channels.iter();
+        let news: Vec<_> = channels
+            .map(|(audience, channel)| (audience.clone(), held(channel)))
+            .map(|(audience, held)| (history.snapshot(&audience), audience, held))
+            .filter(|(snapshot, _, held)| snapshot.digest != *held)
+            .collect();
+        (self.history, self.sizes) = (history, sizes);
+        for (snapshot, audience, _) in &news {
+            self.publish(audience, Arc::clone(snapshot));
+        }
+        news.len()
+    }
+
+    fn publish(&self, audience: &Audience, snapshot: Arc<Snapshot>) {
+        if let Some(channel) = self.channels.get(audience) {
+            channel.send_replace(Edition::new(snapshot, &self.sizes));
+        }
+    }
+
+    fn leave(&mut self, audience: &Audience) {
+        let listened_to = |channel: &watch::Sender<_>| channel.receiver_count() > 0;
+        if !self.channels.get(audience).is_some_and(listened_to) {
+            self.channels.remove(audience);
+            self.history.forget(audience);
+        }
+    }
+
+    fn admit(&self, policy: &Policy) -> Result<(), Crowded> {
+        let id = policy.id();
+        let new = policy_to_wire(policy).encoded_len();
+        let old = self.sizes.get(id).copied().unwrap_or(0);
+        for (audience, channel) in &self.channels {
+            if audience.namespace != id.namespace
+                || !policy.selector().concerns(audience.service.as_str())
+            {
+                continue;
+            }
+            let edition = channel.borrow();
+            let kept = edition
+                .bytes
+                .saturating_sub(if edition.holds(id) { old } else { 0 });
+            if kept + new > MAX_SNAPSHOT_BYTES {
+                return Err(Crowded {
+                    policy: id.clone(),
+                    service: audience.service.clone(),
+                    bytes: kept + new,
+                    max: MAX_SNAPSHOT_BYTES,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn size(stored: &Stored) -> usize {
+    stored_to_wire(stored).encoded_len()
+}
+
+fn sizes(policies: &[Arc<Stored>]) -> Sizes {
+    let sizes = policies
+        .iter()
+        .map(|stored| (stored.policy.id().clone(), size(stored)));
+    sizes.collect()
+}
+
+/// A place among an audience; given up when dropped.
+pub(super) struct Membership {
+    hub: Arc<Hub>,
+    audience: Audience,
+    /// `None` only while it is dropped.
+    editions: Option<watch::Receiver<Arc<Edition>>>,
+}
+
+impl Membership {
+    /// The next edition that has not been seen; those between are passed over. Safe to drop and to
+    /// call again. Never resolves once the audience's channel is gone.
+    pub(super) async fn next(&mut self) -> Arc<Edition> {
+        if let Some(editions) = &mut self.editions
+            && editions.changed().await.is_ok()
+        {
+            return Arc::clone(&editions.borrow_and_update());
+        }
+        // Not reached: a channel outlives whoever listens.
+        std::future::pending().await
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        // First stop listening, then see whether anybody still does.
+        self.editions = None;
+        self.hub.lock().leave(&self.audience);
+    }
+}

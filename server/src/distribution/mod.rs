@@ -1,0 +1,204 @@
+//! Policies on their way to the processes that are to enforce them, and what those say in return.
+//!
+//! ```text
+//!   Store --watch--> follower (one task) --> Hub: History, a channel for each audience
+//!                                             |  latest edition; encoded once, when first wanted
+//!              +------------------------------+------------------------------+
+//!              v                              v                              v
+//!           session  (one task a stream)   session                        session
+//!           Standing: what to send         Watchdog: what is due          Outbox: never waits
+//!              |  ^
+//!              v  |  frames down, messages up
+//!           rpc::sync
+//! ```
+//!
+//! A write wakes only the sessions of audiences whose snapshot it changes. Each session has at most
+//! one snapshot under way; of those that come meanwhile only the latest is sent.
+//!
+//! For whoever wires: [`Distribution::start`] spawns the follower and the fleet's sweeping on the
+//! current runtime. Cancel `stop` to end every session (each is sent Drain if it has room for it);
+//! [`Distribution::ended`] resolves once all are over, which takes no peer's cooperation. Counters
+//! are in [`Distribution::tally`].
+//!
+//! Invariants: nothing is sent that the store's watch did not tell of; no session waits for another,
+//! nor for its own peer; every session that began tells the fleet when it is over, even by a panic.
+
+mod end;
+mod follower;
+mod frame;
+mod hub;
+mod outbox;
+mod seats;
+mod session;
+mod standing;
+mod tally;
+mod watchdog;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fusebox_core::policy::Policy;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::control::{Crowded, Room};
+use crate::fleet::{self, FleetWatch};
+use crate::store::{ReadError, Store};
+
+pub(crate) use end::{End, Refused};
+pub(crate) use frame::Frame;
+use hub::Hub;
+pub(crate) use outbox::Outgoing;
+use seats::Seats;
+use session::Inbound;
+pub use tally::DistributionTally;
+use tally::Tally;
+
+/// Streams, from their first byte to their last, of one server.
+pub const MAX_SESSIONS: usize = 20_000;
+/// Bytes of policies in one snapshot; a write that would make it more is refused.
+pub const MAX_SNAPSHOT_BYTES: usize = 1024 * 1024;
+/// Operations one session may declare.
+pub const MAX_DECLARED: usize = 1000;
+/// In how long the first message of a stream must come.
+pub const HELLO_WITHIN: Duration = Duration::from_secs(5);
+/// For how long a process may leave a frame unread or a snapshot unacknowledged.
+pub const DRAIN_WITHIN: Duration = Duration::from_secs(30);
+/// Over how long the processes of a server that stops come back.
+pub const DRAIN_SPREAD: Duration = Duration::from_secs(2);
+
+/// How often the two ends of a session speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Between two reports of a process.
+    pub report_interval: Duration,
+    /// Between two messages of either side; after three without one it is taken for gone.
+    pub heartbeat_interval: Duration,
+}
+
+/// How long a session waits for its process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    pub(crate) hello: Duration,
+    pub(crate) drain: Duration,
+    pub(crate) sessions: usize,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            hello: HELLO_WITHIN,
+            drain: DRAIN_WITHIN,
+            sessions: MAX_SESSIONS,
+        }
+    }
+}
+
+/// Everything that sessions share.
+pub struct Distribution {
+    hub: Arc<Hub>,
+    fleet: Arc<FleetWatch>,
+    seats: Seats,
+    places: Arc<Semaphore>,
+    tally: Arc<Tally>,
+    pace: Pace,
+    patience: Patience,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Distribution {
+    /// Follows `store` from now on, until `stop`. Must be called on a tokio runtime.
+    pub fn start(
+        store: Arc<dyn Store>,
+        pace: Pace,
+        fleet: Arc<FleetWatch>,
+        stop: CancellationToken,
+    ) -> Result<Arc<Self>, ReadError> {
+        Self::start_with(store, pace, Patience::default(), fleet, stop)
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "the contract of `start`")]
+    pub(crate) fn start_with(
+        store: Arc<dyn Store>,
+        pace: Pace,
+        patience: Patience,
+        fleet: Arc<FleetWatch>,
+        stop: CancellationToken,
+    ) -> Result<Arc<Self>, ReadError> {
+        let mut watch = store.watch()?;
+        let policies = std::mem::take(&mut watch.policies);
+        let hub = Hub::new(store.incarnation(), watch.revision, policies);
+        let distribution = Arc::new(Self {
+            hub: Arc::new(hub),
+            fleet: Arc::clone(&fleet),
+            seats: Seats::default(),
+            places: Arc::new(Semaphore::new(patience.sessions)),
+            tally: Arc::default(),
+            pace,
+            patience,
+            // A child: a store that closes ends sessions, not the server.
+            stop: stop.child_token(),
+            tasks: TaskTracker::new(),
+        });
+        distribution.follow(store, watch);
+        Ok(distribution)
+    }
+
+    fn follow(&self, store: Arc<dyn Store>, watch: crate::store::Watch) {
+        let (hub, tally) = (Arc::clone(&self.hub), Arc::clone(&self.tally));
+        let stop = self.stop.clone();
+        self.tasks
+            .spawn(follower::follow(store, watch, hub, tally, stop));
+        let (fleet, stop) = (Arc::clone(&self.fleet), self.stop.clone());
+        self.tasks
+            .spawn(async move { fleet::sweep(&fleet, &stop).await });
+        // Says only that `ended` need not wait for tasks that nobody spawns any more.
+        self.tasks.close();
+    }
+
+    /// Begins a session: `inbound` is what comes from `peer`, the answer what goes there.
+    pub(crate) fn connect(
+        self: &Arc<Self>,
+        inbound: impl Inbound + 'static,
+        peer: String,
+    ) -> Result<Outgoing, Refused> {
+        if self.stop.is_cancelled() {
+            return Err(Refused::Stopping);
+        }
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let place = Arc::new(place.map_err(|_| self.full())?);
+        let (outbox, outgoing) = outbox::outbox(Arc::clone(&place));
+        let session = session::run(Arc::clone(self), inbound, outbox, peer);
+        self.tasks.spawn(async move {
+            session.await;
+            drop(place);
+        });
+        Ok(outgoing)
+    }
+
+    fn full(&self) -> Refused {
+        self.tally.refused();
+        Refused::Full
+    }
+
+    /// Resolves once, after `stop`, the follower and every session are over.
+    pub async fn ended(&self) {
+        self.tasks.wait().await;
+    }
+
+    /// What sessions have been through.
+    pub fn tally(&self) -> DistributionTally {
+        self.tally.read()
+    }
+}
+
+impl Room for Distribution {
+    fn admit(&self, policy: &Policy) -> Result<(), Crowded> {
+        self.hub.admit(policy)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,67 @@
+//! Whom a session speaks for, for as long as it does: dropped, however that comes about, the process
+//! is gone.
+
+use std::sync::Arc;
+
+use fusebox_core::stats::{InstanceKey, RefusedPolicy, SessionId};
+use fusebox_core::sync::{Audience, Known};
+use fusebox_proto::convert::session::Identity;
+use tokio_util::sync::CancellationToken;
+
+use crate::distribution::Distribution;
+
+/// A process's presence.
+pub(super) struct Presence {
+    pub(super) distribution: Arc<Distribution>,
+    pub(super) key: InstanceKey,
+    pub(super) session: SessionId,
+}
+
+impl Presence {
+    /// Enters the fleet and takes the seat; the answer is cancelled once a newer session has it.
+    pub(super) fn enter(
+        distribution: Arc<Distribution>,
+        identity: &Identity,
+    ) -> (Self, CancellationToken) {
+        let key = identity.key.clone();
+        let session = distribution.fleet.connect(key.clone(), &identity.facts);
+        let superseded = distribution.seats.take(&key, session);
+        distribution.tally.begun();
+        let presence = Self {
+            distribution,
+            key,
+            session,
+        };
+        (presence, superseded)
+    }
+
+    /// With whom it shares its snapshots.
+    pub(super) fn audience(&self) -> Audience {
+        Audience {
+            namespace: self.key.namespace.clone(),
+            service: self.key.service.clone(),
+        }
+    }
+
+    /// Notes what the process says that it enforces already. What it applied of another life of the
+    /// store says nothing about this one.
+    pub(super) fn note_held(&self, known: &Known, refused: &[RefusedPolicy]) {
+        let Self {
+            distribution,
+            session,
+            ..
+        } = self;
+        if known.incarnation == Some(distribution.hub.incarnation()) {
+            distribution
+                .fleet
+                .applied(*session, known.revision, refused.to_vec());
+        }
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.distribution.fleet.disconnect(self.session);
+        self.distribution.seats.leave(&self.key, self.session);
+    }
+}

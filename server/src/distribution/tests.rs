@@ -1,0 +1,194 @@
+//! The hub and its follower, without a stream.
+
+use std::time::SystemTime;
+
+use fusebox_core::key::{Labels, Namespace, PolicyId, Service};
+use fusebox_core::policy::rules::Rules;
+use fusebox_core::policy::selector::{Glob, Selector};
+use fusebox_core::policy::{Draft, Stored};
+use fusebox_core::revision::{Incarnation, Revision};
+use fusebox_core::sync::Audience;
+
+use super::*;
+use crate::store::{Event, Expect, Proposal, WATCH_EVENTS, memory};
+
+const PACE: Pace = Pace {
+    report_interval: Duration::from_secs(5),
+    heartbeat_interval: Duration::from_secs(15),
+};
+
+fn audience(service: &str) -> Audience {
+    Audience {
+        namespace: Namespace::default_namespace(),
+        service: Service::new(service).unwrap(),
+    }
+}
+
+fn policy(name: &str, service: &str) -> Policy {
+    let service = Glob::new(service).unwrap();
+    Policy::new(Draft {
+        id: PolicyId::new("default", name).unwrap(),
+        owner: String::new(),
+        description: String::new(),
+        priority: 0,
+        selector: Selector::new(Some(service), None, None, Labels::default()).unwrap(),
+        rules: Rules::default(),
+        clear: Vec::new(),
+    })
+    .unwrap()
+}
+
+fn stored(name: &str, service: &str, revision: u64) -> Arc<Stored> {
+    Arc::new(Stored {
+        policy: policy(name, service),
+        revision: Revision(revision),
+        create_time: SystemTime::UNIX_EPOCH,
+        update_time: SystemTime::UNIX_EPOCH,
+        updated_by: String::new(),
+    })
+}
+
+fn event(stored: &Arc<Stored>) -> Event {
+    Event {
+        revision: stored.revision,
+        id: stored.policy.id().clone(),
+        stored: Some(Arc::clone(stored)),
+    }
+}
+
+fn hub() -> Arc<Hub> {
+    let policies = vec![stored("a", "checkout", 1)];
+    Arc::new(Hub::new(Incarnation(7), Revision(1), policies))
+}
+
+#[test]
+fn all_sessions_of_an_audience_share_the_bytes_of_their_snapshot() {
+    let hub = hub();
+    let (_one, first) = hub.join(audience("checkout"));
+    let (_other, second) = hub.join(audience("checkout"));
+    assert_eq!(
+        first.frame().bytes().as_ptr(),
+        second.frame().bytes().as_ptr()
+    );
+}
+
+#[tokio::test]
+async fn a_member_hears_of_the_latest_of_several_changes_only() {
+    let hub = hub();
+    let (mut member, _) = hub.join(audience("checkout"));
+    for revision in 2..=9 {
+        assert_eq!(hub.apply(&event(&stored("a", "checkout", revision))), 1);
+    }
+    assert_eq!(member.next().await.snapshot.revision, Revision(9));
+}
+
+#[test]
+fn a_change_wakes_no_audience_it_does_not_concern() {
+    let hub = hub();
+    let _member = hub.join(audience("checkout"));
+    assert_eq!(hub.apply(&event(&stored("b", "search", 2))), 0);
+}
+
+#[test]
+fn an_audience_that_nobody_listens_for_is_forgotten() {
+    let hub = hub();
+    let (member, _) = hub.join(audience("checkout"));
+    let (other, _) = hub.join(audience("checkout"));
+    drop(member);
+    assert_eq!(hub.apply(&event(&stored("a", "checkout", 2))), 1);
+    drop(other);
+    assert_eq!(hub.apply(&event(&stored("a", "checkout", 3))), 0);
+    let (_again, edition) = hub.join(audience("checkout"));
+    assert_eq!(edition.snapshot.policies[0].revision, Revision(3));
+}
+
+#[tokio::test]
+async fn taken_anew_the_state_is_told_to_those_for_whom_it_is_news() {
+    let hub = hub();
+    let (mut checkout, before) = hub.join(audience("checkout"));
+    let (_search, _) = hub.join(audience("search"));
+    let policies = vec![stored("a", "checkout", 5), stored("b", "other", 6)];
+    assert_eq!(hub.rebuild(Revision(6), policies), 1);
+    let after = checkout.next().await;
+    assert_ne!(after.snapshot.digest, before.snapshot.digest);
+    assert_eq!(
+        hub.apply(&event(&stored("c", "search", 7))),
+        1,
+        "audiences are kept"
+    );
+}
+
+#[test]
+fn a_replaced_policy_does_not_count_twice_against_the_bound() {
+    let hub = hub();
+    let _member = hub.join(audience("checkout"));
+    let long = |name: &str| {
+        let text = "d".repeat(4000);
+        let draft = policy(name, "checkout").into_draft();
+        Policy::new(Draft {
+            owner: text.clone(),
+            description: text,
+            ..draft
+        })
+        .unwrap()
+    };
+    let mut revision = 1;
+    let crowded = loop {
+        let next = long(&format!("p{revision}"));
+        if let Err(crowded) = hub.admit(&next) {
+            break crowded;
+        }
+        revision += 1;
+        let policy = next;
+        let stored = Stored {
+            policy,
+            ..(*stored("a", "checkout", revision)).clone()
+        };
+        hub.apply(&event(&Arc::new(stored)));
+    };
+    assert!(crowded.bytes > MAX_SNAPSHOT_BYTES);
+    assert_eq!(
+        hub.admit(&long("p1")),
+        Ok(()),
+        "it takes the place of its older version"
+    );
+    assert_eq!(
+        hub.admit(&policy("new", "search")),
+        Ok(()),
+        "it concerns somebody else"
+    );
+}
+
+/// On one thread, so that the follower stands still while this test does not wait.
+#[tokio::test(flavor = "current_thread")]
+async fn a_follower_that_fell_behind_misses_no_change() {
+    let store = memory::open(Arc::new(SystemTime::now)).unwrap();
+    let fleet = Arc::new(FleetWatch::new(PACE.report_interval));
+    let stop = CancellationToken::new();
+    let distribution = Distribution::start(Arc::clone(&store), PACE, fleet, stop).unwrap();
+    let (mut member, _) = distribution.hub.join(audience("checkout"));
+    let writes = WATCH_EVENTS as u64 + 10;
+    for i in 1..=writes {
+        let name = format!("p{i}");
+        let put = Proposal::put(policy(&name, "checkout"), Expect::Absent, "test");
+        drop(store.append(put));
+        while store.revision() < Revision(i) {
+            std::thread::yield_now();
+        }
+    }
+    let mut edition = member.next().await;
+    while edition.snapshot.revision < Revision(writes) {
+        edition = member.next().await;
+    }
+    assert_eq!(edition.snapshot.policies.len() as u64, writes);
+    assert_eq!(distribution.tally().lagged, 1);
+}
+
+#[tokio::test]
+async fn a_store_that_is_closed_cannot_be_followed() {
+    let store = memory::open(Arc::new(SystemTime::now)).unwrap();
+    store.close().await;
+    let fleet = Arc::new(FleetWatch::new(PACE.report_interval));
+    let started = Distribution::start(store, PACE, fleet, CancellationToken::new());
+    assert_eq!(started.err(), Some(ReadError::Closed));
+}

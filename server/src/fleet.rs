@@ -1,0 +1,187 @@
+//! Core's fleet, shared: one lock around it and one clock for everybody who speaks to it.
+//!
+//! Every message of a session is one short visit under the lock. Views are made under it too and
+//! grow with what they show; nobody may hold on to the lock across an await, which is why it never
+//! leaves this file.
+//!
+//! For whoever wires: make one [`FleetWatch`] with the report interval that the sessions are given,
+//! hand it to [`Distribution::start`](crate::distribution::Distribution::start), which also sweeps
+//! it, and to [`rpc::routes`](crate::rpc::routes). Gauges read [`FleetWatch::summary`] (once
+//! for all of them) or [`FleetWatch::sessions`], counters [`FleetWatch::ledger`].
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant as StdInstant};
+
+use fusebox_core::key::{Kind, OperationName};
+use fusebox_core::revision::Revision;
+use fusebox_core::stats::{
+    Filter, Fleet, InstanceFacts, InstanceKey, InstanceView, Ledger, Limits, OperationDetail,
+    OperationKey, OperationView, RefusedPolicy, Report, SessionId, StateCounts, TransitionReport,
+};
+use fusebox_core::time::Instant;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+/// How often what is long gone is forgotten.
+pub const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+/// Report intervals without a word after which an instance is stale.
+const STALE_AFTER_REPORTS: u32 = 3;
+
+/// The aggregate of this server, for everybody in it.
+pub struct FleetWatch {
+    state: Mutex<State>,
+    /// Core's origin of time.
+    origin: StdInstant,
+}
+
+#[derive(Default)]
+struct State {
+    fleet: Fleet,
+    sessions: usize,
+}
+
+/// A few figures for gauges.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FleetSummary {
+    /// Streams that have said Hello.
+    pub sessions: usize,
+    /// Operations known.
+    pub operations: usize,
+    /// Their breakers: one for each operation and connected instance.
+    pub breakers: StateCounts,
+}
+
+impl FleetWatch {
+    /// A fleet whose instances report every `report_interval`.
+    pub fn new(report_interval: Duration) -> Self {
+        let limits = Limits {
+            stale_after: report_interval * STALE_AFTER_REPORTS,
+            ..Limits::default()
+        };
+        let fleet = Fleet::new(limits);
+        Self {
+            state: Mutex::new(State { fleet, sessions: 0 }),
+            origin: StdInstant::now(),
+        }
+    }
+
+    /// One visit under the lock. The clock is read inside, so that visits come in its order.
+    fn visit<T>(&self, visit: impl FnOnce(&mut State, Instant) -> T) -> T {
+        // A poisoned lock is taken all the same: a visit that panicked has at worst lost its own
+        // message, and every figure is made up for by the next report.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::ORIGIN + self.origin.elapsed();
+        visit(&mut state, now)
+    }
+}
+
+/// What sessions say.
+impl FleetWatch {
+    /// Opens a session.
+    pub(crate) fn connect(&self, key: InstanceKey, facts: &InstanceFacts) -> SessionId {
+        self.visit(|state, now| {
+            state.sessions += 1;
+            state.fleet.connect(key, facts, now)
+        })
+    }
+
+    /// Closes a session that was opened here; to be called once for each.
+    pub(crate) fn disconnect(&self, session: SessionId) {
+        self.visit(|state, now| {
+            state.sessions = state.sessions.saturating_sub(1);
+            state.fleet.disconnect(session, now);
+        });
+    }
+
+    /// Notes that a session is alive.
+    pub(crate) fn touch(&self, session: SessionId) {
+        self.visit(|state, now| state.fleet.touch(session, now));
+    }
+
+    /// Notes what an instance enforces, and what it refuses of that.
+    pub(crate) fn applied(
+        &self,
+        session: SessionId,
+        revision: Revision,
+        refused: Vec<RefusedPolicy>,
+    ) {
+        self.visit(|state, now| state.fleet.applied(session, revision, refused, now));
+    }
+
+    /// Notes an operation and what it talks to.
+    pub(crate) fn declare(&self, session: SessionId, operation: &OperationName, kind: Kind) {
+        self.visit(|state, now| state.fleet.declare(session, operation, kind, now));
+    }
+
+    /// Adds a report up.
+    pub(crate) fn absorb(&self, session: SessionId, report: Report) {
+        self.visit(|state, now| state.fleet.absorb(session, report, now));
+    }
+
+    /// Takes a transition over.
+    pub(crate) fn absorb_transition(&self, session: SessionId, transition: &TransitionReport) {
+        self.visit(|state, now| state.fleet.absorb_transition(session, transition, now));
+    }
+}
+
+/// What is asked.
+impl FleetWatch {
+    /// Every operation that `filter` takes, the worst first.
+    pub fn operations(&self, filter: &Filter) -> Vec<OperationView> {
+        self.visit(|state, now| state.fleet.view_operations(filter, now))
+    }
+
+    /// One operation with its instances and transitions.
+    pub fn operation(&self, key: &OperationKey) -> Option<OperationDetail> {
+        self.visit(|state, now| state.fleet.view_operation(key, now))
+    }
+
+    /// Every instance of the services that `filter` takes, by key.
+    pub fn instances(&self, filter: &Filter) -> Vec<InstanceView> {
+        self.visit(|state, now| state.fleet.view_instances(filter, now))
+    }
+
+    /// What became of all that was said.
+    pub fn ledger(&self) -> Ledger {
+        self.visit(|state, _| state.fleet.ledger())
+    }
+
+    /// Streams that have said Hello.
+    pub fn sessions(&self) -> usize {
+        self.visit(|state, _| state.sessions)
+    }
+
+    /// A few figures for gauges. Costs as much as a view of every operation.
+    pub fn summary(&self) -> FleetSummary {
+        let sessions = self.sessions();
+        let operations = self.operations(&Filter::default());
+        let breakers = operations.iter().map(|operation| operation.instances);
+        FleetSummary {
+            sessions,
+            operations: operations.len(),
+            breakers: breakers.fold(StateCounts::default(), sum),
+        }
+    }
+}
+
+fn sum(a: StateCounts, b: StateCounts) -> StateCounts {
+    StateCounts {
+        closed: a.closed + b.closed,
+        open: a.open + b.open,
+        half_open: a.half_open + b.half_open,
+        stale: a.stale + b.stale,
+    }
+}
+
+/// Forgets what is long gone, until `stop`.
+pub(crate) async fn sweep(fleet: &FleetWatch, stop: &CancellationToken) {
+    let mut ticks = interval(SWEEP_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let sweeps = async {
+        loop {
+            ticks.tick().await;
+            fleet.visit(|state, now| state.fleet.sweep(now));
+        }
+    };
+    stop.run_until_cancelled(sweeps).await;
+}

@@ -1,0 +1,143 @@
+//! FleetService: decodes, asks [`FleetWatch`], encodes.
+//!
+//! One server answers for itself alone, and says so in `coverage`.
+
+use std::sync::Arc;
+
+use fusebox_core::key::{Namespace, Service};
+use fusebox_core::policy::Violations;
+use fusebox_core::stats::{Filter, InstanceView, OperationView, Ratio, RefusedPolicy, StateCounts};
+use fusebox_proto::convert::kind::kind_to_wire;
+use fusebox_proto::convert::time::duration_to_wire;
+use fusebox_proto::v1;
+use fusebox_proto::v1::fleet_service_server::FleetService;
+use tonic::{Request, Response, Status};
+
+use super::{page, status};
+use crate::fleet::FleetWatch;
+
+/// The service over the aggregate.
+pub(super) struct Views(pub(super) Arc<FleetWatch>);
+
+const COVERAGE: v1::Coverage = v1::Coverage {
+    servers_reporting: 1,
+    servers_total: 1,
+};
+
+#[tonic::async_trait]
+impl FleetService for Views {
+    async fn list_operations(
+        &self,
+        request: Request<v1::ListOperationsRequest>,
+    ) -> Result<Response<v1::ListOperationsResponse>, Status> {
+        let request = request.into_inner();
+        let (filter, limit) = query(&request.namespace, &request.service, request.page_size)?;
+        let views = self.0.operations(&filter);
+        Ok(Response::new(v1::ListOperationsResponse {
+            operations: page::fit(views.iter().take(limit).map(operation_to_wire)),
+            coverage: Some(COVERAGE),
+            total_size: count(views.len()),
+        }))
+    }
+
+    async fn list_instances(
+        &self,
+        request: Request<v1::ListInstancesRequest>,
+    ) -> Result<Response<v1::ListInstancesResponse>, Status> {
+        let request = request.into_inner();
+        let (filter, limit) = query(&request.namespace, &request.service, request.page_size)?;
+        let views = self.0.instances(&filter);
+        Ok(Response::new(v1::ListInstancesResponse {
+            instances: page::fit(views.iter().take(limit).map(instance_to_wire)),
+            coverage: Some(COVERAGE),
+            total_size: count(views.len()),
+        }))
+    }
+}
+
+fn query(namespace: &str, service: &str, page_size: i32) -> Result<(Filter, usize), Status> {
+    let mut found = Violations::none();
+    let mut filter = Filter::default();
+    if !namespace.is_empty() {
+        filter.namespace = found.keep("namespace", namespace, Namespace::new(namespace));
+    }
+    if !service.is_empty() {
+        filter.service = found.keep("service", service, Service::new(service));
+    }
+    let limit = page::size(&mut found, page_size);
+    found.into_result((filter, limit)).map_err(status::invalid)
+}
+
+fn count(items: usize) -> u32 {
+    u32::try_from(items).unwrap_or(u32::MAX)
+}
+
+fn operation_to_wire(view: &OperationView) -> v1::OperationStatus {
+    let rates = &view.last_ten_seconds;
+    v1::OperationStatus {
+        namespace: view.key.namespace.to_string(),
+        service: view.key.service.to_string(),
+        operation: view.key.operation.to_string(),
+        kind: kind_to_wire(Some(view.kind)).into(),
+        instances: Some(states_to_wire(view.instances)),
+        calls_per_second: rates.calls_per_second,
+        failure_ratio: fraction(rates.failure),
+        retry_ratio: fraction(rates.retry),
+        ratio_sample: rates.failure.sample,
+        refusals_per_second: rates.refusals_per_second.iter().sum(),
+        p50: view.p50.map(duration_to_wire),
+        p95: view.p95.map(duration_to_wire),
+        p99: view.p99.map(duration_to_wire),
+        calls_total: view.totals.all_calls(),
+        refusals_total: view.totals.all_refusals(),
+        age: view.age.map(duration_to_wire),
+    }
+}
+
+fn states_to_wire(counts: StateCounts) -> v1::InstancesByState {
+    v1::InstancesByState {
+        closed: counts.closed,
+        open: counts.open,
+        half_open: counts.half_open,
+        stale: counts.stale,
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a ratio has a handful of digits"
+)]
+fn fraction(ratio: Ratio) -> f64 {
+    ratio.basis_points as f64 / 10_000.0
+}
+
+fn instance_to_wire(view: &InstanceView) -> v1::InstanceStatus {
+    let labels = view.facts.labels.iter();
+    v1::InstanceStatus {
+        namespace: view.key.namespace.to_string(),
+        service: view.key.service.to_string(),
+        instance_id: view.key.instance.to_string(),
+        epoch: view.key.epoch.0,
+        version: view.facts.version.clone(),
+        zone: view.facts.zone.clone(),
+        labels: labels
+            .map(|(key, value)| (key.to_string(), value.to_string()))
+            .collect(),
+        sdk_version: view.facts.sdk_version.clone(),
+        connected: view.connected,
+        last_seen: Some(duration_to_wire(view.last_seen)),
+        applied_revision: view.applied.0,
+        refusals: view.refused.iter().map(refused_to_wire).collect(),
+        duplicate: view.duplicate,
+        operations: count(view.operations),
+    }
+}
+
+fn refused_to_wire(refused: &RefusedPolicy) -> v1::Refusal {
+    v1::Refusal {
+        policy: refused.policy.to_string(),
+        revision: refused.revision.0,
+        field: refused.field.clone(),
+        reason: refused.reason.clone(),
+    }
+}

@@ -1,0 +1,117 @@
+//! What is read at each export rather than counted as it happens.
+//!
+//! The instruments live as long as the process, so they hold what they observe weakly.
+
+use std::sync::Arc;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::Meter;
+
+use crate::accept::{Refusal, Tally};
+use crate::distribution::Distribution;
+use crate::fleet::FleetWatch;
+
+/// How a session ends when nobody ended it: its process went away.
+const NOT_EVICTED: [&str; 2] = ["left", "gone"];
+
+/// Begins to observe a server.
+pub(crate) fn observe(
+    meter: &Meter,
+    fleet: &Arc<FleetWatch>,
+    distribution: &Arc<Distribution>,
+    door: &Arc<Tally>,
+) {
+    sessions(meter, fleet);
+    circuit_breakers(meter, fleet);
+    evictions(meter, distribution);
+    connections(meter, door);
+    refusals(meter, door);
+}
+
+fn sessions(meter: &Meter, fleet: &Arc<FleetWatch>) {
+    let fleet = Arc::downgrade(fleet);
+    meter
+        .i64_observable_up_down_counter("fusebox.server.sessions")
+        .with_unit("{session}")
+        .with_description("Processes that are connected and have said who they are.")
+        .with_callback(move |observer| {
+            if let Some(fleet) = fleet.upgrade() {
+                observer.observe(signed(fleet.summary().sessions), &[]);
+            }
+        })
+        .build();
+}
+
+fn circuit_breakers(meter: &Meter, fleet: &Arc<FleetWatch>) {
+    let fleet = Arc::downgrade(fleet);
+    meter
+        .u64_observable_gauge("fusebox.server.fleet.circuit_breakers")
+        .with_unit("{circuit_breaker}")
+        .with_description("Circuit breakers of the fleet by state, one an operation and instance.")
+        .with_callback(move |observer| {
+            let Some(fleet) = fleet.upgrade() else { return };
+            let breakers = fleet.summary().breakers;
+            let by_state = [
+                ("closed", breakers.closed),
+                ("open", breakers.open),
+                ("half_open", breakers.half_open),
+                ("stale", breakers.stale),
+            ];
+            for (state, count) in by_state {
+                observer.observe(count.into(), &[KeyValue::new("state", state)]);
+            }
+        })
+        .build();
+}
+
+fn evictions(meter: &Meter, distribution: &Arc<Distribution>) {
+    let distribution = Arc::downgrade(distribution);
+    meter
+        .u64_observable_counter("fusebox.server.session.evictions")
+        .with_unit("{session}")
+        .with_description("Sessions that this server ended, by reason.")
+        .with_callback(move |observer| {
+            let Some(distribution) = distribution.upgrade() else {
+                return;
+            };
+            let ended = distribution.tally().ended.into_iter();
+            for (reason, count) in ended.filter(|(reason, _)| !NOT_EVICTED.contains(reason)) {
+                observer.observe(count, &[KeyValue::new("reason", reason)]);
+            }
+        })
+        .build();
+}
+
+fn connections(meter: &Meter, door: &Arc<Tally>) {
+    let door = Arc::downgrade(door);
+    meter
+        .i64_observable_up_down_counter("fusebox.server.connections")
+        .with_unit("{connection}")
+        .with_description("Connections that the gRPC port holds.")
+        .with_callback(move |observer| {
+            if let Some(door) = door.upgrade() {
+                observer.observe(signed(door.open()), &[]);
+            }
+        })
+        .build();
+}
+
+fn refusals(meter: &Meter, door: &Arc<Tally>) {
+    let door = Arc::downgrade(door);
+    meter
+        .u64_observable_counter("fusebox.server.connection.refusals")
+        .with_unit("{connection}")
+        .with_description("Connections that the gRPC port closed at once, by reason.")
+        .with_callback(move |observer| {
+            let Some(door) = door.upgrade() else { return };
+            for reason in Refusal::ALL {
+                let attributes = [KeyValue::new("reason", reason.as_str())];
+                observer.observe(door.refused(reason), &attributes);
+            }
+        })
+        .build();
+}
+
+fn signed(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

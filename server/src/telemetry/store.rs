@@ -1,0 +1,125 @@
+//! A store that measures how long each operation takes: `fusebox.server.store.operation.duration`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use fusebox_core::key::{Namespace, PolicyId};
+use fusebox_core::policy::Stored;
+use fusebox_core::revision::{Incarnation, Revision};
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Histogram, Meter};
+
+use crate::store::{
+    AppendError, BoxFuture, Committed, Page, Proposal, ReadError, Store, Vitals, Watch,
+};
+
+/// From a read out of memory to a write on a struggling disk, in seconds.
+const BOUNDARIES: [f64; 14] = [
+    0.000_01, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1,
+    1.0, 10.0,
+];
+
+/// Measures the store inside.
+pub(crate) struct Timed {
+    inner: Arc<dyn Store>,
+    duration: Histogram<f64>,
+}
+
+impl Timed {
+    pub(crate) fn around(inner: Arc<dyn Store>, meter: &Meter) -> Arc<dyn Store> {
+        let duration = meter
+            .f64_histogram("fusebox.server.store.operation.duration")
+            .with_unit("s")
+            .with_description("How long an operation of the store took.")
+            .with_boundaries(BOUNDARIES.to_vec())
+            .build();
+        Arc::new(Self { inner, duration })
+    }
+
+    fn read<T>(
+        &self,
+        operation: &'static str,
+        read: impl FnOnce(&dyn Store) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        let began = Instant::now();
+        let result = read(&*self.inner);
+        let error = result.as_ref().err().map(|ReadError::Closed| "closed");
+        record(&self.duration, operation, began, error);
+        result
+    }
+}
+
+fn record(
+    duration: &Histogram<f64>,
+    operation: &'static str,
+    began: Instant,
+    error: Option<&'static str>,
+) {
+    let operation = KeyValue::new("operation", operation);
+    let elapsed = began.elapsed().as_secs_f64();
+    match error {
+        Some(error) => duration.record(elapsed, &[operation, KeyValue::new("error.type", error)]),
+        None => duration.record(elapsed, &[operation]),
+    }
+}
+
+fn error_type(error: &AppendError) -> &'static str {
+    match error {
+        AppendError::Conflict { .. } => "conflict",
+        AppendError::TooLarge { .. } => "too_large",
+        AppendError::Unfit { .. } => "unfit",
+        AppendError::Busy => "busy",
+        AppendError::InDoubt { .. } => "in_doubt",
+        AppendError::Unavailable { .. } => "unavailable",
+    }
+}
+
+impl Store for Timed {
+    fn incarnation(&self) -> Incarnation {
+        self.inner.incarnation()
+    }
+
+    fn append(&self, proposal: Proposal) -> BoxFuture<'static, Result<Committed, AppendError>> {
+        let (began, duration) = (Instant::now(), self.duration.clone());
+        let appended = self.inner.append(proposal);
+        Box::pin(async move {
+            let result = appended.await;
+            record(
+                &duration,
+                "append",
+                began,
+                result.as_ref().err().map(error_type),
+            );
+            result
+        })
+    }
+
+    fn get(&self, id: &PolicyId) -> Result<Option<Arc<Stored>>, ReadError> {
+        self.read("get", |store| store.get(id))
+    }
+
+    fn list(
+        &self,
+        namespace: Option<&Namespace>,
+        after: Option<&PolicyId>,
+        limit: usize,
+    ) -> Result<Page, ReadError> {
+        self.read("list", |store| store.list(namespace, after, limit))
+    }
+
+    fn watch(&self) -> Result<Watch, ReadError> {
+        self.read("watch", <dyn Store>::watch)
+    }
+
+    fn revision(&self) -> Revision {
+        self.inner.revision()
+    }
+
+    fn vitals(&self) -> Vitals {
+        self.inner.vitals()
+    }
+
+    fn close(&self) -> BoxFuture<'static, ()> {
+        self.inner.close()
+    }
+}
