@@ -41,8 +41,8 @@ use crate::distribution::{Distribution, Pace};
 use crate::fleet::FleetWatch;
 use crate::http::{self, Readiness};
 use crate::rpc::{self, health::Health};
-use crate::store::{self, Clock, OpenError, ReadError, Store};
-use crate::telemetry::{self, RpcLayer, Timed};
+use crate::store::{self, Clock, OpenError, ReadError, Store, Timed};
+use crate::telemetry::{self, RpcLayer};
 
 use ports::Ports;
 

@@ -14,7 +14,6 @@ mod export;
 mod gauges;
 mod plan;
 mod rpc;
-mod store;
 
 use std::time::Duration;
 
@@ -35,7 +34,6 @@ use crate::config::{Config, LogFormat};
 
 pub(crate) use gauges::observe;
 pub(crate) use rpc::RpcLayer;
-pub(crate) use store::Timed;
 
 use plan::Plan;
 

@@ -138,7 +138,8 @@ const CORE_WORDS: &[Word] = &[
     },
 ];
 
-/// Only `app` wires. `control` writes to the store; `distribution` learns of writes from its watch.
+/// Only `app` wires. `control` writes to the store; `distribution` learns of writes from its watch;
+/// `telemetry` reads what it shows.
 const SERVER_DOORS: &[Door] = &[
     Door {
         name: "app",
@@ -158,11 +159,11 @@ const SERVER_DOORS: &[Door] = &[
     },
     Door {
         name: "distribution",
-        opens_to: &["rpc", "app"],
+        opens_to: &["rpc", "telemetry", "app"],
     },
     Door {
         name: "fleet",
-        opens_to: &["rpc", "http", "distribution", "app"],
+        opens_to: &["rpc", "http", "distribution", "telemetry", "app"],
     },
     Door {
         name: "store",

@@ -68,7 +68,10 @@ impl Source {
     }
 }
 
-/// Every source below a crate's `src`, by path. None if there is no such directory.
+/// What a module of tests is called.
+const TESTS: &str = "tests";
+
+/// Every source below a crate's `src`, by path, but for tests. None if there is no such directory.
 ///
 /// # Panics
 /// If a directory or file cannot be read.
@@ -95,7 +98,7 @@ fn collect(directory: &Path, prefix: &str, files: &mut Vec<String>) {
         let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
         if entry.path().is_dir() {
             collect(&entry.path(), &format!("{name}/"), files);
-        } else if name.ends_with(".rs") {
+        } else if name.ends_with(".rs") && !module_of(&name).iter().any(|part| part == TESTS) {
             files.push(name);
         }
     }
@@ -158,14 +161,17 @@ impl Reader {
         }
     }
 
-    /// `mod name { ... }` is read as a module deeper; `mod name;` is another file.
+    /// `mod name { ... }` is read as a module deeper; `mod name;` is another file. Tests may reach
+    /// where they like.
     fn inline_module<'a>(&mut self, tail: &'a [TokenTree]) -> &'a [TokenTree] {
         let [TokenTree::Ident(name), TokenTree::Group(body), after @ ..] = tail else {
             return tail;
         };
-        self.module.push(name.to_string());
-        self.read(body.stream());
-        self.module.pop();
+        if name != TESTS {
+            self.module.push(name.to_string());
+            self.read(body.stream());
+            self.module.pop();
+        }
         after
     }
 
@@ -329,7 +335,7 @@ mod tests {
 
     #[test]
     fn super_and_self_are_resolved_from_the_module_they_stand_in() {
-        let text = "use super::x; use self::y; mod tests { use super::*; use super::super::z; }";
+        let text = "use super::x; use self::y; mod inner { use super::*; use super::super::z; }";
         let seen = [
             "crate::a::x",
             "crate::a::b::y",
@@ -338,6 +344,11 @@ mod tests {
         ];
         assert_eq!(paths("a/b.rs", text), seen);
         assert_eq!(paths("a/b/mod.rs", text), seen);
+    }
+
+    #[test]
+    fn modules_of_tests_may_name_what_they_like() {
+        assert!(paths("a/b.rs", "mod tests { use crate::c::D; }").is_empty());
     }
 
     #[test]

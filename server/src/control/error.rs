@@ -1,10 +1,11 @@
 //! Why an operator's request was refused, in words that say what to do.
 
-use fusebox_core::key::{PolicyId, Service};
+use fusebox_core::key::PolicyId;
 use fusebox_core::policy::Violations;
 use fusebox_core::revision::Revision;
 
 use super::MAX_TRIES;
+use crate::room::Crowded;
 use crate::store::{AppendError, ReadError};
 
 /// Why a request was refused.
@@ -50,23 +51,6 @@ pub enum ControlError {
     /// A bug in this server.
     #[error("{0}")]
     Broken(String),
-}
-
-/// An audience that would have to hold more than it can be sent.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "service {service} would have to hold {bytes} bytes of policies, at most {max} are sent; \
-     shorten or remove some that concern it"
-)]
-pub struct Crowded {
-    /// The policy that would make it too much.
-    pub policy: PolicyId,
-    /// The service it is too much for.
-    pub service: Service,
-    /// Bytes of all its policies.
-    pub bytes: usize,
-    /// Bytes allowed.
-    pub max: usize,
 }
 
 impl ControlError {

@@ -26,9 +26,10 @@ use fusebox_core::key::{Namespace, PolicyId};
 use fusebox_core::policy::{Policy, Stored, Violations};
 use fusebox_core::revision::Revision;
 
+use crate::room::Room;
 use crate::store::{AppendError, Committed, Expect, Page, Proposal, Store};
 
-pub use error::{ControlError, Crowded};
+pub use error::ControlError;
 pub use warnings::{MAX_NEIGHBOURS, MAX_WARNINGS, Warning};
 
 /// How often an update without an etag is proposed before it gives up.
@@ -38,12 +39,6 @@ pub const MAX_TRIES: u32 = 8;
 pub struct Control {
     store: Arc<dyn Store>,
     room: Option<Arc<dyn Room>>,
-}
-
-/// Who knows how much the processes that a policy concerns have to hold already.
-pub trait Room: Send + Sync {
-    /// Whether every audience known can still be sent all that concerns it.
-    fn admit(&self, policy: &Policy) -> Result<(), Crowded>;
 }
 
 /// Who wants a write, and whether it is to be made at all.

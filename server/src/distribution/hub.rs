@@ -22,7 +22,7 @@ use tokio::sync::watch;
 
 use super::MAX_SNAPSHOT_BYTES;
 use super::frame::Frame;
-use crate::control::Crowded;
+use crate::room::Crowded;
 use crate::store::Event;
 
 /// One audience's snapshot, and its bytes once somebody has asked for them.

@@ -42,8 +42,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::control::{Crowded, Room};
 use crate::fleet::{self, FleetWatch};
+use crate::room::{Crowded, Room};
 use crate::store::{ReadError, Store};
 
 pub(crate) use end::{End, Refused};

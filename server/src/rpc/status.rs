@@ -145,7 +145,7 @@ mod tests {
     use fusebox_core::key::{PolicyId, Service};
 
     use super::*;
-    use crate::control::Crowded;
+    use crate::room::Crowded;
 
     #[test]
     fn however_much_is_wrong_a_status_fits_into_its_trailers() {

@@ -49,6 +49,7 @@ mod live;
 mod local;
 mod lock;
 mod record;
+mod timed;
 mod watch;
 mod writer;
 
@@ -71,6 +72,7 @@ use fusebox_core::policy::{Policy, Stored};
 use fusebox_core::revision::{Incarnation, Revision};
 
 pub use error::{AppendError, OpenError, ReadError};
+pub use timed::Timed;
 pub use watch::{Event, Watch, WatchError};
 
 /// Appends that may wait for the writer thread; one more is refused with [`AppendError::Busy`].

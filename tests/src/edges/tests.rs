@@ -51,7 +51,7 @@ fn no_way_of_writing_it_escapes() {
         "use crate::{leaf::A, guard::{B}};",
         "use super::super::guard::A;",
         "fn f(x: crate::guard::A) {}",
-        "mod tests { use crate::guard::A; }",
+        "mod inner { use crate::guard::A; }",
         "m!(crate::guard::f());",
         "pub use crate::guard as g;",
         "use crate as everything;",

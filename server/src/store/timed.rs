@@ -9,9 +9,7 @@ use fusebox_core::revision::{Incarnation, Revision};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Histogram, Meter};
 
-use crate::store::{
-    AppendError, BoxFuture, Committed, Page, Proposal, ReadError, Store, Vitals, Watch,
-};
+use super::{AppendError, BoxFuture, Committed, Page, Proposal, ReadError, Store, Vitals, Watch};
 
 /// From a read out of memory to a write on a struggling disk, in seconds.
 const BOUNDARIES: [f64; 14] = [
@@ -20,13 +18,14 @@ const BOUNDARIES: [f64; 14] = [
 ];
 
 /// Measures the store inside.
-pub(crate) struct Timed {
+pub struct Timed {
     inner: Arc<dyn Store>,
     duration: Histogram<f64>,
 }
 
 impl Timed {
-    pub(crate) fn around(inner: Arc<dyn Store>, meter: &Meter) -> Arc<dyn Store> {
+    /// Measures `inner` from now on.
+    pub fn around(inner: Arc<dyn Store>, meter: &Meter) -> Arc<dyn Store> {
         let duration = meter
             .f64_histogram("fusebox.server.store.operation.duration")
             .with_unit("s")
