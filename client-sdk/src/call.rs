@@ -14,7 +14,7 @@ use fusebox_core::guard::execution::{Circumstances, Execution, Next};
 use fusebox_core::guard::{Observation, Permit, Plan};
 use fusebox_core::outcome::{Again, Outcome, Rejection, Verdict};
 use fusebox_core::time::Instant;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use crate::classify::Classify;
 use crate::error::{Error, Limit, Stopped};
@@ -66,6 +66,8 @@ struct Run<'a> {
     permit: Option<Permit>,
     /// Whether the call has been counted.
     counted: bool,
+    /// The call's span, parent of its attempts'.
+    span: Span,
 }
 
 /// What became of an attempt.
@@ -88,6 +90,15 @@ impl<'a> Run<'a> {
             attempt_began: now,
             permit: None,
             counted: false,
+            span: tracing::debug_span!(
+                target: "fusebox",
+                "fusebox.execute",
+                otel.kind = "internal",
+                fusebox.operation = inner.name,
+                fusebox.kind = inner.kind.name(),
+                fusebox.outcome = tracing::field::Empty,
+                error.type = tracing::field::Empty,
+            ),
         }
     }
 
@@ -128,6 +139,7 @@ impl<'a> Run<'a> {
     async fn attempt<Fut: Future>(&mut self, future: Fut) -> Result<Fut::Output, Elapsed> {
         let span = tracing::debug_span!(
             target: "fusebox",
+            parent: &self.span,
             "fusebox.attempt",
             otel.kind = "client",
             fusebox.operation = self.inner.name,
@@ -229,7 +241,13 @@ impl<'a> Run<'a> {
             .next(&self.plan, &self.inner.breaker, verdict, &circumstances);
         if let Next::Retry(delay) = next {
             let delay_secs = delay.as_secs_f64();
-            tracing::debug!(target: "fusebox", operation = self.inner.name, delay_secs, "fusebox.retry");
+            tracing::debug!(
+                target: "fusebox",
+                parent: &self.span,
+                operation = self.inner.name,
+                delay_secs,
+                "fusebox.retry"
+            );
         }
         next
     }
@@ -294,6 +312,7 @@ impl<'a> Run<'a> {
     #[inline]
     fn count(&mut self, outcome: Outcome) {
         self.counted = true;
+        self.span.record("fusebox.outcome", outcome.name());
         let latency = self.now.since(self.execution.started());
         self.inner
             .recorder

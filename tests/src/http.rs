@@ -58,15 +58,32 @@ pub fn post(addr: SocketAddr, path: &str, media_type: &str, body: &[u8]) -> io::
     exchange(addr, &[head.as_bytes(), body].concat())
 }
 
+/// Whatever bytes, and whatever comes back until the other side hangs up: it may do so, even with a
+/// reset, before it has read all of them.
+pub fn talk(addr: SocketAddr, bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut stream = connect(addr)?;
+    let written = stream.write_all(bytes);
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        Err(error) if answer.is_empty() => Err(written.err().unwrap_or(error)),
+        _ => Ok(answer),
+    }
+}
+
 fn exchange(addr: SocketAddr, request: &[u8]) -> io::Result<Response> {
-    let mut stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut stream = connect(addr)?;
     stream.write_all(request)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     parse(&String::from_utf8_lossy(&answer))
         .ok_or_else(|| io::Error::new(ErrorKind::UnexpectedEof, "closed without a whole answer"))
+}
+
+fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    Ok(stream)
 }
 
 fn parse(answer: &str) -> Option<Response> {

@@ -1,18 +1,19 @@
 //! The harness of the end-to-end tests: real programs, started, driven and watched.
 //!
 //! The tests themselves stand in `e2e/`, one file a subject, and run by `tests/run`, which installs
-//! the programs and says in the environment where they are. Helper programs of the tests' own would
-//! stand in `src/bin/`.
+//! the programs and says in the environment where they are. Programs of the tests' own stand in
+//! `src/bin/`.
 //!
 //! | module | gives |
 //! |---|---|
 //! | [`server`] | the real `fusebox serve` on free ports, killed, restarted, read |
-//! | [`grpcurl`] | an operator's calls, by the tool an operator has |
+//! | [`caller`] | a real process that links the SDK, told what to call and read |
+//! | [`grpcurl`], [`operator`] | an operator's calls, by the tool an operator has |
 //! | [`oteltap`] | a real OTLP receiver, and what it was sent |
 //! | [`upstream`] | a dependency that fails as told |
 //! | [`http`] | one HTTP request over one connection |
 //! | [`process`], [`lines`] | a child with its output captured, ended with its owner |
-//! | [`wait`], [`ports`], [`tools`] | bounded waiting, free ports, where programs are |
+//! | [`wait`], [`clock`], [`ports`], [`tools`] | bounded waiting, time across processes, free ports, where programs are |
 //! | [`source`], [`edges`] | Rust sources as paths, and the rules over who may import whom |
 //!
 //! What holds everywhere: nothing waits without a bound or sleeps in the hope that something has
@@ -20,10 +21,13 @@
 //! ones below the ephemeral range. Trouble in the harness panics with the child's output, because
 //! a test could do nothing better with it.
 
+pub mod caller;
+pub mod clock;
 pub mod edges;
 pub mod grpcurl;
 pub mod http;
 pub mod lines;
+pub mod operator;
 pub mod oteltap;
 pub mod ports;
 pub mod process;

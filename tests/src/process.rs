@@ -1,7 +1,8 @@
 //! A child process that its owner can read, signal and outlive, and that never outlives its owner.
 
+use std::env;
 use std::io::Write;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub struct Process {
     name: String,
     child: Child,
+    stdin: Option<ChildStdin>,
     lines: Lines,
     /// Set once it has been reaped: from then on its id may be somebody else's.
     exit: Option<ExitStatus>,
@@ -36,11 +38,16 @@ impl Process {
     /// The same with `input` as its standard input.
     pub fn spawn_with_input(name: &str, command: &mut Command, input: Vec<u8>) -> Self {
         let mut process = Self::start(name, command.stdin(Stdio::piped()));
-        let mut stdin = process.child.stdin.take().expect("stdin is piped");
+        let mut stdin = process.stdin.take().expect("stdin is piped");
         // On a thread of its own: a child that prints before it has read all would block us both.
         // One that ends before it has read all breaks the pipe, and tells why in its own words.
         thread::spawn(move || stdin.write_all(&input));
         process
+    }
+
+    /// The same with a standard input that stays open, for [`Process::write_line`].
+    pub fn spawn_with_open_input(name: &str, command: &mut Command) -> Self {
+        Self::start(name, command.stdin(Stdio::piped()))
     }
 
     fn start(name: &str, command: &mut Command) -> Self {
@@ -53,10 +60,27 @@ impl Process {
         lines.capture(Stream::Err, child.stderr.take().expect("stderr is piped"));
         Self {
             name: name.to_owned(),
+            stdin: child.stdin.take(),
             child,
             lines,
             exit: None,
         }
+    }
+
+    /// Writes a line to its open standard input.
+    ///
+    /// # Panics
+    /// If it reads no more, or its standard input is not open.
+    pub fn write_line(&mut self, line: &str) {
+        let written = self.stdin.as_mut().map(|stdin| writeln!(stdin, "{line}"));
+        if !matches!(written, Some(Ok(()))) {
+            self.fail(&format!("did not take {line:?}: {written:?}"));
+        }
+    }
+
+    /// Ends its standard input.
+    pub fn close_input(&mut self) {
+        self.stdin = None;
     }
 
     /// Its process id.
@@ -125,6 +149,19 @@ impl Process {
     }
 }
 
+/// Takes from a command what of a developer's environment would change how the product behaves.
+pub fn hermetic(command: &mut Command) -> &mut Command {
+    let foreign = env::vars_os().map(|(name, _)| name);
+    for name in foreign.filter(|name| is_foreign(&name.to_string_lossy())) {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn is_foreign(variable: &str) -> bool {
+    variable.starts_with("FUSEBOX_") || variable.starts_with("OTEL_") || variable == "RUST_LOG"
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill9();
@@ -155,6 +192,21 @@ mod tests {
         let mut process = Process::spawn_with_input("cat", &mut Command::new("cat"), input.clone());
         process.wait_exit(LONG);
         assert_eq!(process.lines().text(Stream::Out).as_bytes(), input);
+    }
+
+    #[test]
+    fn an_open_input_takes_lines_until_it_is_closed() {
+        let mut process = Process::spawn_with_open_input("cat", &mut Command::new("cat"));
+        process.write_line("one");
+        process.wait_for_line("one", LONG);
+        process.close_input();
+        assert!(process.wait_exit(LONG).success());
+    }
+
+    #[test]
+    fn settings_of_the_machine_are_foreign_and_its_path_is_not() {
+        assert!(is_foreign("FUSEBOX_SERVER_GRPC_ADDR") && is_foreign("OTEL_SERVICE_NAME"));
+        assert!(!is_foreign("PATH") && !is_foreign("HOME"));
     }
 
     #[test]

@@ -4,7 +4,6 @@
 //! its own directory, so that no settings file lying about reaches it. A restart keeps ports and
 //! data, as an operator's does.
 
-use std::env;
 use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
@@ -17,7 +16,7 @@ use tempfile::TempDir;
 use crate::grpcurl::Grpcurl;
 use crate::http::{self, Response};
 use crate::lines::{Line, Lines};
-use crate::process::Process;
+use crate::process::{Process, hermetic};
 use crate::wait::poll;
 use crate::{ports, tools};
 
@@ -246,10 +245,7 @@ fn command(
     http_addr: SocketAddr,
 ) -> Command {
     let mut command = Command::new(program);
-    let foreign = env::vars_os().map(|(name, _)| name);
-    for name in foreign.filter(|name| is_foreign(&name.to_string_lossy())) {
-        command.env_remove(name);
-    }
+    hermetic(&mut command);
     command.arg("serve");
     command.arg("--grpc-addr").arg(grpc_addr.to_string());
     command.arg("--http-addr").arg(http_addr.to_string());
@@ -258,11 +254,6 @@ fn command(
     command.envs(options.env.iter().map(|(name, value)| (name, value)));
     command.current_dir(home);
     command
-}
-
-/// What of a developer's environment would change how a server behaves.
-fn is_foreign(variable: &str) -> bool {
-    variable.starts_with("FUSEBOX_") || variable.starts_with("OTEL_") || variable == "RUST_LOG"
 }
 
 fn data_dir(options: &Options, home: &Path) -> PathBuf {
@@ -376,11 +367,5 @@ h.HTTPServer((host, int(port)), Ready).serve_forever()
             "exec sleep 600",
             Options::new().ready_within(Duration::from_millis(50)),
         );
-    }
-
-    #[test]
-    fn settings_of_the_machine_are_foreign_and_its_path_is_not() {
-        assert!(is_foreign("FUSEBOX_SERVER_GRPC_ADDR") && is_foreign("OTEL_SERVICE_NAME"));
-        assert!(!is_foreign("PATH") && !is_foreign("HOME"));
     }
 }

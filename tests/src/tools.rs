@@ -21,6 +21,11 @@ pub fn fusebox() -> PathBuf {
     find("FUSEBOX_TEST_BIN", "fusebox", beside_tests("fusebox"))
 }
 
+/// The tests' own process that links the SDK, `caller`.
+pub fn caller() -> PathBuf {
+    find("FUSEBOX_TEST_CALLER", "caller", beside_tests("caller"))
+}
+
 fn tool(variable: &str, name: &str) -> PathBuf {
     let installed = Path::new("../test-tools/venv/bin").join(name);
     find(variable, name, beside_tests(installed))

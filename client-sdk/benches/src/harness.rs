@@ -1,0 +1,257 @@
+//! Measures cases in turns, so that what disturbs the machine disturbs all of them alike.
+//!
+//! In each round every case runs one batch, forwards in even rounds and backwards in odd ones. A
+//! case's figure is the median over the rounds; a ratio is taken within each round first, where the
+//! two batches are neighbours in time, and its median after that.
+//!
+//! A batch is cut into slices, shorter than the scheduler's, and stands for the median of them: a
+//! slice during which somebody else had the core is passed over.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::alloc::{self, Tally};
+
+/// Calls over which allocations are counted.
+const COUNTED_CALLS: u64 = 10_000;
+/// Slices of a batch.
+const SLICES: u32 = 20;
+
+/// A way to make a call.
+pub(crate) struct Case {
+    id: &'static str,
+    most_calls: u64,
+    batch: Box<dyn FnMut(u64) -> Duration>,
+}
+
+impl Case {
+    /// `batch` makes so many calls and says how long they took.
+    pub(crate) fn new(id: &'static str, batch: impl FnMut(u64) -> Duration + 'static) -> Self {
+        Self {
+            id,
+            most_calls: u64::MAX,
+            batch: Box::new(batch),
+        }
+    }
+
+    /// Never makes more calls than that in a batch.
+    pub(crate) const fn at_most(mut self, calls: u64) -> Self {
+        self.most_calls = calls;
+        self
+    }
+
+    /// What it is called on the command line.
+    pub(crate) const fn id(&self) -> &'static str {
+        self.id
+    }
+
+    /// Nanoseconds a call, over all of `calls`.
+    pub(crate) fn run(&mut self, calls: u64) -> f64 {
+        let took = (self.batch)(calls);
+        took.as_nanos() as f64 / calls as f64
+    }
+
+    /// Nanoseconds a call: the median over the slices of a batch of `calls`.
+    fn sample(&mut self, calls: u64) -> f64 {
+        let slice = calls.div_ceil(SLICES.into());
+        median(&sorted((0..SLICES).map(|_| self.run(slice))))
+    }
+
+    /// How many calls take about as long as `target`. Making them warms the case up.
+    fn calls_in(&mut self, target: Duration) -> u64 {
+        let mut calls = 64;
+        loop {
+            let took = (self.batch)(calls);
+            if took * 4 >= target || calls * 4 > self.most_calls {
+                let scale = target.as_secs_f64() / took.as_secs_f64().max(1e-9);
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "positive, and a float saturates"
+                )]
+                return ((calls as f64 * scale) as u64).clamp(1, self.most_calls);
+            }
+            calls *= 4;
+        }
+    }
+
+    /// What a call allocates: a batch's allocations without those of an empty one.
+    fn allocations(&mut self) -> Allocations {
+        let mut batch = |calls| {
+            alloc::count(|| {
+                (self.batch)(calls);
+            })
+        };
+        let calls = COUNTED_CALLS.min(self.most_calls);
+        let (of_none, of_all) = (batch(0), batch(calls));
+        let per_call =
+            |of: fn(&Tally) -> u64| of(&of_all).saturating_sub(of(&of_none)) as f64 / calls as f64;
+        Allocations {
+            times: per_call(|tally| tally.times),
+            bytes: per_call(|tally| tally.bytes),
+        }
+    }
+}
+
+/// What one call allocates on its thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Allocations {
+    pub(crate) times: f64,
+    pub(crate) bytes: f64,
+}
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    pub(crate) rounds: u32,
+    pub(crate) batch: Duration,
+}
+
+impl Effort {
+    pub(crate) fn new(quick: bool, rounds: Option<u32>) -> Self {
+        let (usual, millis) = if quick { (5, 5) } else { (21, 20) };
+        Self {
+            rounds: rounds.unwrap_or(usual),
+            batch: Duration::from_millis(millis),
+        }
+    }
+}
+
+/// What was measured, by case.
+pub(crate) struct Measured {
+    samples: BTreeMap<&'static str, Vec<f64>>,
+    allocations: BTreeMap<&'static str, Allocations>,
+}
+
+/// Measures all `cases`.
+pub(crate) fn measure(cases: &mut [Case], effort: &Effort) -> Measured {
+    let calls: Vec<_> = cases
+        .iter_mut()
+        .map(|case| case.calls_in(effort.batch))
+        .collect();
+    let allocations = cases.iter_mut().map(|case| (case.id, case.allocations()));
+    let allocations = allocations.collect();
+    let mut samples = BTreeMap::<_, Vec<_>>::new();
+    for round in 0..effort.rounds {
+        let mut turns: Vec<_> = cases.iter_mut().zip(&calls).collect();
+        if round % 2 == 1 {
+            turns.reverse();
+        }
+        for (case, &calls) in turns {
+            let sample = case.sample(calls);
+            samples.entry(case.id).or_default().push(sample);
+        }
+    }
+    Measured {
+        samples,
+        allocations,
+    }
+}
+
+impl Measured {
+    /// Nanoseconds a call takes.
+    pub(crate) fn nanos(&self, id: &str) -> Option<Figure> {
+        Figure::of(self.samples.get(id)?.iter().copied())
+    }
+
+    /// How many times `one` costs what `other` does.
+    pub(crate) fn ratio(&self, one: &str, other: &str) -> Option<Figure> {
+        let rounds = self.samples.get(one)?.iter().zip(self.samples.get(other)?);
+        Figure::of(rounds.map(|(one, other)| one / other))
+    }
+
+    /// What a call allocates.
+    pub(crate) fn allocations(&self, id: &str) -> Option<Allocations> {
+        self.allocations.get(id).copied()
+    }
+}
+
+/// A median, and how far apart the quartiles around it are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Figure {
+    pub(crate) median: f64,
+    /// In percent of the median.
+    pub(crate) spread_percent: f64,
+}
+
+impl Figure {
+    fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
+        let values = sorted(values);
+        let last = values.len().checked_sub(1)?;
+        let (lower, upper) = (values[last / 4], values[last - last / 4]);
+        let median = median(&values);
+        Some(Self {
+            median,
+            spread_percent: (upper - lower) / median * 100.0,
+        })
+    }
+}
+
+fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<_> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values
+}
+
+/// The middle of `sorted`, which must not be empty.
+fn median(sorted: &[f64]) -> f64 {
+    let last = sorted.len() - 1;
+    f64::midpoint(sorted[last / 2], sorted[last.div_ceil(2)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_is_the_median_and_the_distance_of_the_quartiles_from_each_other() {
+        let figure = Figure::of([60.0, 10.0, 40.0, 30.0, 50.0].into_iter()).unwrap();
+        assert_eq!((figure.median, figure.spread_percent), (40.0, 50.0));
+        let figure = Figure::of([1.0, 3.0].into_iter()).unwrap();
+        assert_eq!(figure.median, 2.0);
+        assert!(Figure::of([].into_iter()).is_none());
+    }
+
+    #[test]
+    fn a_sample_passes_over_slices_that_were_interrupted() {
+        let mut slice = 0;
+        let mut case = Case::new("", move |calls| {
+            slice += 1;
+            let interrupted = if slice % 3 == 0 { 100 } else { 1 };
+            Duration::from_nanos(10 * calls * interrupted)
+        });
+        assert_eq!(case.sample(2000), 10.0);
+    }
+
+    #[test]
+    fn a_ratio_is_taken_round_by_round_before_its_median() {
+        let samples = BTreeMap::from([("a", vec![1.0, 20.0, 9.0]), ("b", vec![1.0, 10.0, 1.0])]);
+        let measured = Measured {
+            samples,
+            allocations: BTreeMap::new(),
+        };
+        assert_eq!(measured.ratio("a", "b").unwrap().median, 2.0);
+    }
+
+    #[test]
+    fn a_batch_is_sized_to_its_target_and_never_beyond_the_most_calls() {
+        let target = Duration::from_secs(32);
+        let quarter_second = |calls| Duration::from_millis(250 * calls);
+        assert_eq!(Case::new("", quarter_second).calls_in(target), 128);
+        let mut capped = Case::new("", quarter_second).at_most(100);
+        assert_eq!(capped.calls_in(target), 100);
+    }
+
+    #[test]
+    fn allocations_are_those_of_the_calls_and_not_of_the_batch() {
+        let mut case = Case::new("", |calls| {
+            let _batch = std::hint::black_box(Box::new(0_u8));
+            for _ in 0..calls {
+                drop(std::hint::black_box(Box::new([0_u8; 32])));
+            }
+            Duration::ZERO
+        });
+        let Allocations { times, bytes } = case.allocations();
+        assert_eq!((times, bytes), (1.0, 32.0));
+    }
+}
