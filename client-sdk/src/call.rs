@@ -2,25 +2,31 @@
 //!
 //! Core decides ([`Execution`], [`Breaker`](fusebox_core::guard::Breaker)); this file polls, sleeps
 //! and reads the clock. On the path of a healthy call that is: one load of the plan, which is
-//! copied, two clock reads, one read of the breaker's word, and writes to this thread's own lane.
+//! copied once the breaker has let the call in, two clock reads, one read of the breaker's word,
+//! and writes to this thread's own lane.
 //!
 //! A [`Run`] settles what it holds when it is dropped, so that a call cut off at any point gives
 //! its permit back, and a panic counts as the failure it is.
 
+mod spans;
+#[cfg(test)]
+mod tests;
+
 use std::future::Future;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use fusebox_core::guard::execution::{Circumstances, Execution, Next};
 use fusebox_core::guard::{Observation, Permit, Plan};
 use fusebox_core::outcome::{Again, Outcome, Rejection, Verdict};
 use fusebox_core::time::Instant;
-use tracing::{Instrument, Span};
 
 use crate::classify::Classify;
 use crate::error::{Error, Limit, Stopped};
 use crate::operation::{Cx, Inner};
 use crate::timed::{Elapsed, Timed};
 use crate::{clock, lanes};
+use spans::Spans;
 
 /// A future cut off at its deadline proves nothing about the request.
 const TIMED_OUT: Verdict = Verdict::Failure(Again::IfIdempotent(None));
@@ -34,27 +40,43 @@ where
     C: Classify<T, E>,
     Fut: Future<Output = Result<T, E>>,
 {
-    let mut run = Run::begin(inner);
+    let mut run = match Run::begin(inner) {
+        Ok(run) => run,
+        Err(rejection) => return Err(refuse(inner, rejection)),
+    };
     let mut last = None;
     loop {
-        if let Err(rejection) = run.admit() {
-            return Err(run.refused(rejection, last));
-        }
-        let attempt = run.attempt(f(run.cx())).await;
-        let again = match run.settle(classify, attempt) {
-            Settled::Return(result) => return result,
+        let attempt = {
+            // Pinned here, once: a large future is never moved into what wraps it.
+            let future = pin!(f(run.cx()));
+            run.attempt(future).await
+        };
+        let settled = match attempt {
+            Ok(result) => {
+                let verdict = classify.classify(result.as_ref());
+                if verdict == Verdict::Success && run.is_in_time() {
+                    run.succeed();
+                    return result.map_err(Error::Call);
+                }
+                run.settle(verdict, result)
+            }
+            Err(Elapsed) => run.cut_off(),
+        };
+        match settled {
+            Settled::Return(result) => return result.map_err(Error::Call),
             Settled::Stopped(why) => return Err(Error::Stopped { why, last }),
             Settled::Again(delay, error) => {
                 last = error.or(last);
-                delay
+                tokio::time::sleep(delay).await;
             }
-        };
-        tokio::time::sleep(again).await;
-        run.now = clock::now();
+        }
+        if let Err(rejection) = run.begin_again() {
+            return Err(run.give_up(rejection, last));
+        }
     }
 }
 
-/// A call under way.
+/// A call under way: it has been let in.
 struct Run<'a> {
     inner: &'a Inner,
     plan: Plan,
@@ -63,163 +85,166 @@ struct Run<'a> {
     now: Instant,
     /// When the attempt under way began.
     attempt_began: Instant,
+    /// When it must have ended: by its own limit or by the call's.
+    deadline: Instant,
     permit: Option<Permit>,
     /// Whether the call has been counted.
     counted: bool,
-    /// The call's span, parent of its attempts'.
-    span: Span,
+    spans: Spans,
 }
 
-/// What became of an attempt.
+/// What became of an attempt that was no plain success.
 enum Settled<T, E> {
-    Return(Result<T, Error<E>>),
+    Return(Result<T, E>),
     Stopped(Stopped),
     Again(Duration, Option<E>),
 }
 
+/// Asks for leave to make an attempt; nothing is asked where calls are not guarded.
+#[inline]
+fn admit(inner: &Inner, plan: &Plan, now: Instant) -> Result<Option<Permit>, Rejection> {
+    if !plan.enabled {
+        return Ok(None);
+    }
+    let step = inner.breaker.admit(&plan.breaker, now);
+    if let Some(transition) = &step.transition {
+        inner.announce(transition);
+    }
+    step.answer.map(Some)
+}
+
+/// A call that was not let in.
+fn refuse<E>(inner: &Inner, rejection: Rejection) -> Error<E> {
+    inner
+        .recorder
+        .record_refusal(lanes::current(), rejection.reason);
+    inner.context.metrics.refused(inner.name, rejection.reason);
+    Spans::refused(inner, rejection.reason);
+    stopped(inner, rejection)
+}
+
+fn stopped<E>(inner: &Inner, rejection: Rejection) -> Error<E> {
+    let Rejection {
+        reason,
+        retry_after,
+    } = rejection;
+    Error::Stopped {
+        why: Stopped::Refused {
+            operation: inner.name,
+            reason,
+            retry_after,
+        },
+        last: None,
+    }
+}
+
+#[inline]
+fn deadline(plan: &Plan, execution: &Execution, attempt_began: Instant) -> Instant {
+    if !plan.enabled {
+        return Instant::NEVER;
+    }
+    (attempt_began + plan.attempt_timeout).min(execution.deadline(plan))
+}
+
 impl<'a> Run<'a> {
     #[inline]
-    fn begin(inner: &'a Inner) -> Self {
-        let plan = **inner.plan.load();
+    fn begin(inner: &'a Inner) -> Result<Self, Rejection> {
+        let plan = inner.plan.load();
         let now = clock::now();
-        Self {
+        let permit = admit(inner, &plan, now)?;
+        let execution = Execution::begin(now);
+        let mut spans = Spans::begin(inner);
+        spans.attempt_begins(inner, execution.attempt());
+        Ok(Self {
             inner,
-            plan,
-            execution: Execution::begin(now),
+            execution,
             now,
             attempt_began: now,
-            permit: None,
+            deadline: deadline(&plan, &execution, now),
+            permit,
             counted: false,
-            span: tracing::debug_span!(
-                target: "fusebox",
-                "fusebox.execute",
-                otel.kind = "internal",
-                fusebox.operation = inner.name,
-                fusebox.kind = inner.kind.name(),
-                fusebox.outcome = tracing::field::Empty,
-                error.type = tracing::field::Empty,
-            ),
-        }
+            spans,
+            plan: **plan,
+        })
     }
 
-    /// Asks for leave to make an attempt now.
-    #[inline]
-    fn admit(&mut self) -> Result<(), Rejection> {
+    /// The next attempt, after a sleep.
+    fn begin_again(&mut self) -> Result<(), Rejection> {
+        self.now = clock::now();
+        self.permit = admit(self.inner, &self.plan, self.now)?;
         self.attempt_began = self.now;
-        if !self.plan.enabled {
-            return Ok(());
-        }
-        let step = self.inner.breaker.admit(&self.plan.breaker, self.now);
-        if let Some(transition) = &step.transition {
-            self.inner.announce(transition);
-        }
-        self.permit = Some(step.answer?);
-        if self.execution.attempt() > 1 {
-            self.inner.recorder.record_retry(lanes::current());
-        }
+        self.deadline = deadline(&self.plan, &self.execution, self.now);
+        self.inner.recorder.record_retry(lanes::current());
+        self.spans
+            .attempt_begins(self.inner, self.execution.attempt());
         Ok(())
     }
 
     #[inline]
     fn cx(&self) -> Cx {
-        Cx::new(self.execution.attempt(), self.deadline())
-    }
-
-    /// The nearer of the attempt's own limit and the call's.
-    #[inline]
-    fn deadline(&self) -> Instant {
-        if !self.plan.enabled {
-            return Instant::NEVER;
-        }
-        let attempt = self.attempt_began + self.plan.attempt_timeout;
-        attempt.min(self.execution.deadline(&self.plan))
+        Cx::new(self.execution.attempt(), self.deadline)
     }
 
     #[inline]
-    async fn attempt<Fut: Future>(&mut self, future: Fut) -> Result<Fut::Output, Elapsed> {
-        let span = tracing::debug_span!(
-            target: "fusebox",
-            parent: &self.span,
-            "fusebox.attempt",
-            otel.kind = "client",
-            fusebox.operation = self.inner.name,
-            fusebox.attempt = self.execution.attempt(),
-        );
-        let result = Timed::new(future, self.deadline()).instrument(span).await;
+    async fn attempt<F: Future>(&mut self, future: Pin<&mut F>) -> Result<F::Output, Elapsed> {
+        let result = Timed::new(future, self.deadline, self.spans.attempt()).await;
         self.now = clock::now();
+        self.spans.attempt_ended();
         result
     }
 
     #[inline]
-    fn settle<T, E, C: Classify<T, E>>(
-        &mut self,
-        classify: &C,
-        attempt: Result<Result<T, E>, Elapsed>,
-    ) -> Settled<T, E> {
-        let Ok(result) = attempt else {
-            return self.timed_out();
-        };
-        let verdict = classify.classify(result.as_ref());
-        if verdict == Verdict::Success && self.now < self.deadline() {
-            self.observe(Observation::Good);
-            self.count(Outcome::Success);
-            return Settled::Return(result.map_err(Error::Call));
-        }
-        self.settle_rest(verdict, result)
+    fn is_in_time(&self) -> bool {
+        self.now < self.deadline
+    }
+
+    #[inline]
+    fn succeed(&mut self) {
+        self.observe(Observation::Good);
+        self.count(Outcome::Success);
     }
 
     /// Everything but a success in time.
     #[cold]
-    fn settle_rest<T, E>(&mut self, verdict: Verdict, result: Result<T, E>) -> Settled<T, E> {
-        let outcome = match verdict {
-            Verdict::Success => {
-                self.observe(Observation::Bad { in_run: true });
-                Outcome::Late
-            }
-            Verdict::Ignored => {
-                self.observe(Observation::Neutral);
-                Outcome::Ignored
-            }
+    fn settle<T, E>(&mut self, verdict: Verdict, result: Result<T, E>) -> Settled<T, E> {
+        let (observation, outcome) = match verdict {
+            Verdict::Success => (Observation::Bad { in_run: true }, Outcome::Late),
+            Verdict::Ignored => (Observation::Neutral, Outcome::Ignored),
             Verdict::Failure(_) => {
                 let in_run = self.execution.enters_run();
-                self.observe(Observation::Bad { in_run });
-                Outcome::Failure
+                (Observation::Bad { in_run }, Outcome::Failure)
             }
         };
+        self.observe(observation);
         match self.next(verdict) {
             Next::Retry(delay) => Settled::Again(delay, result.err()),
             Next::Return => {
                 self.count(outcome);
-                Settled::Return(result.map_err(Error::Call))
+                Settled::Return(result)
             }
         }
     }
 
+    /// The deadline came first.
     #[cold]
-    fn timed_out<T, E>(&mut self) -> Settled<T, E> {
-        let overall = self.execution.deadline(&self.plan);
+    fn cut_off<T, E>(&mut self) -> Settled<T, E> {
         let own = self.attempt_began + self.plan.attempt_timeout;
-        let limit = if own <= overall {
-            Limit::Attempt
+        let (limit, after) = if own <= self.execution.deadline(&self.plan) {
+            (Limit::Attempt, self.plan.attempt_timeout)
         } else {
-            Limit::Overall
+            (Limit::Overall, self.plan.overall_timeout)
         };
-        let observation = match limit {
+        self.observe(match limit {
             Limit::Attempt => Observation::Bad { in_run: true },
             // Its caller came with little time left: that alone is not the dependency's fault.
             Limit::Overall => self.cut_short(),
-        };
-        self.observe(observation);
+        });
         if limit == Limit::Attempt
             && let Next::Retry(delay) = self.next(TIMED_OUT)
         {
             return Settled::Again(delay, None);
         }
         self.count(Outcome::Timeout);
-        let after = match limit {
-            Limit::Attempt => self.plan.attempt_timeout,
-            Limit::Overall => self.plan.overall_timeout,
-        };
         Settled::Stopped(Stopped::TimedOut {
             operation: self.inner.name,
             limit,
@@ -236,54 +261,22 @@ impl<'a> Run<'a> {
             random: self.inner.context.jitter.next(),
             now: self.now,
         };
+        let breaker = &self.inner.breaker;
         let next = self
             .execution
-            .next(&self.plan, &self.inner.breaker, verdict, &circumstances);
+            .next(&self.plan, breaker, verdict, &circumstances);
         if let Next::Retry(delay) = next {
-            let delay_secs = delay.as_secs_f64();
-            tracing::debug!(
-                target: "fusebox",
-                parent: &self.span,
-                operation = self.inner.name,
-                delay_secs,
-                "fusebox.retry"
-            );
+            self.spans.retrying(self.inner, delay.as_secs_f64());
         }
         next
     }
 
-    /// The breaker refused. If the dependency has answered in an earlier attempt, its error is what
-    /// the caller wants to see.
+    /// The breaker refused a retry. If the dependency has answered in an earlier attempt, its error
+    /// is what the caller wants to see.
     #[cold]
-    fn refused<E>(&mut self, rejection: Rejection, last: Option<E>) -> Error<E> {
-        if self.execution.attempt() > 1 {
-            self.count(Outcome::Failure);
-        } else {
-            self.counted = true;
-            self.inner
-                .recorder
-                .record_refusal(lanes::current(), rejection.reason);
-            self.inner
-                .context
-                .metrics
-                .refused(self.inner.name, rejection.reason);
-        }
-        let Rejection {
-            reason,
-            retry_after,
-        } = rejection;
-        let operation = self.inner.name;
-        match last {
-            Some(error) => Error::Call(error),
-            None => Error::Stopped {
-                why: Stopped::Refused {
-                    operation,
-                    reason,
-                    retry_after,
-                },
-                last: None,
-            },
-        }
+    fn give_up<E>(&mut self, rejection: Rejection, last: Option<E>) -> Error<E> {
+        self.count(Outcome::Failure);
+        last.map_or_else(|| stopped(self.inner, rejection), Error::Call)
     }
 
     /// What an attempt that was cut off on this side says: nothing, unless it was slow already.
@@ -312,33 +305,30 @@ impl<'a> Run<'a> {
     #[inline]
     fn count(&mut self, outcome: Outcome) {
         self.counted = true;
-        self.span.record("fusebox.outcome", outcome.name());
-        let latency = self.now.since(self.execution.started());
-        self.inner
-            .recorder
-            .record(lanes::current(), outcome, latency);
-        self.inner
-            .context
-            .metrics
-            .call(self.inner.name, self.inner.kind, outcome, latency);
+        let Inner {
+            recorder,
+            context,
+            name,
+            kind,
+            ..
+        } = self.inner;
+        let latency = self.now.span_since(self.execution.started());
+        recorder.record(lanes::current(), outcome, latency);
+        context.metrics.call(name, *kind, outcome, latency);
+        self.spans.ended(outcome);
     }
 
     /// The call ended without a result.
     #[cold]
     fn abandon(&mut self) {
         self.now = clock::now();
-        let panicked = std::thread::panicking();
-        let observation = if panicked {
-            Observation::Bad { in_run: true }
+        if std::thread::panicking() {
+            self.observe(Observation::Bad { in_run: true });
+            self.count(Outcome::Failure);
         } else {
-            self.cut_short()
-        };
-        self.observe(observation);
-        self.count(if panicked {
-            Outcome::Failure
-        } else {
-            Outcome::Cancelled
-        });
+            self.observe(self.cut_short());
+            self.count(Outcome::Cancelled);
+        }
     }
 }
 
@@ -350,6 +340,3 @@ impl Drop for Run<'_> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

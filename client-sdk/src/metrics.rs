@@ -1,9 +1,8 @@
 //! The SDK's OpenTelemetry instruments. Without a meter nothing is recorded and nothing is paid.
 
-use std::time::Duration;
-
 use fusebox_core::key::Kind;
 use fusebox_core::outcome::{Outcome, Reason, Transition};
+use fusebox_core::time::Span;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
 
@@ -56,9 +55,10 @@ impl Metrics {
         operation: &'static str,
         kind: Kind,
         outcome: Outcome,
-        latency: Duration,
+        latency: Span,
     ) {
         if let Some(instruments) = &self.0 {
+            let latency = latency.as_duration();
             let attributes = [
                 KeyValue::new(OPERATION, operation),
                 KeyValue::new("fusebox.kind", kind.name()),

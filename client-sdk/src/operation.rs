@@ -74,11 +74,15 @@ impl Operation {
     /// it had taken more than half the attempt timeout: then it counts as a failure.
     ///
     /// The timeouts need a tokio runtime with its timer enabled.
-    pub async fn call<T, E, Fut>(&self, f: impl Fn(Cx) -> Fut) -> Result<T, Error<E>>
+    pub fn call<T, E, Fut>(
+        &self,
+        f: impl Fn(Cx) -> Fut,
+    ) -> impl Future<Output = Result<T, Error<E>>>
     where
         Fut: Future<Output = Result<T, E>>,
     {
-        call::run(&self.inner, &Results, f).await
+        // Handed on, not awaited: the result moves once less.
+        call::run(&self.inner, &Results, f)
     }
 
     /// The same operation, with results judged by `classify`.

@@ -11,14 +11,15 @@ use std::task::{Context, Poll};
 use fusebox_core::time::Instant;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
+use tracing::Span;
 
 use crate::clock;
 
 pin_project! {
-    pub(crate) struct Timed<F> {
-        #[pin]
-        inner: F,
+    pub(crate) struct Timed<'a, F> {
+        inner: Pin<&'a mut F>,
         deadline: Instant,
+        span: Option<&'a Span>,
         #[pin]
         timer: Option<Sleep>,
     }
@@ -28,25 +29,33 @@ pin_project! {
 #[derive(Debug)]
 pub(crate) struct Elapsed;
 
-impl<F> Timed<F> {
-    pub(crate) const fn new(inner: F, deadline: Instant) -> Self {
+impl<'a, F> Timed<'a, F> {
+    /// `inner` is polled within `span`.
+    pub(crate) const fn new(
+        inner: Pin<&'a mut F>,
+        deadline: Instant,
+        span: Option<&'a Span>,
+    ) -> Self {
         Self {
             inner,
             deadline,
+            span,
             timer: None,
         }
     }
 }
 
-impl<F: Future> Future for Timed<F> {
+impl<F: Future> Future for Timed<'_, F> {
     type Output = Result<F::Output, Elapsed>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        if let Poll::Ready(value) = this.inner.poll(cx) {
+        let entered = this.span.map(Span::enter);
+        if let Poll::Ready(value) = this.inner.as_mut().poll(cx) {
             return Poll::Ready(Ok(value));
         }
+        drop(entered);
         if this.timer.is_none() {
             let at = clock::runtime_instant(*this.deadline);
             this.timer.set(Some(tokio::time::sleep_until(at)));

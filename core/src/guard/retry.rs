@@ -64,7 +64,11 @@ mod tests {
     #[test]
     fn jitter_comes_after_the_cap_and_attempt_1000_does_not_overflow() {
         for retry in [6, 10, 1000, u32::MAX] {
-            assert_eq!(BACKOFF.delay(retry, 1 << 63), Duration::from_secs(1), "{retry}");
+            assert_eq!(
+                BACKOFF.delay(retry, 1 << 63),
+                Duration::from_secs(1),
+                "{retry}"
+            );
         }
     }
 }

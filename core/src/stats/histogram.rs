@@ -21,6 +21,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::time::Span;
+
 /// How many buckets there are.
 pub const BUCKETS: usize = 512;
 
@@ -32,13 +34,11 @@ const COUNT_BITS: u32 = 48;
 const UNIT_BITS: u32 = 7;
 /// An octave has 2^4 = 16 buckets.
 const OCTAVE_BITS: u32 = 4;
-/// Above the range of 4398 s, and small enough that its nanoseconds fit.
-const CAP_SECS: u64 = 1 << 13;
 
 /// The bucket of a latency, below [`BUCKETS`]. From 73 minutes on it is the last one.
 #[inline]
-pub fn bucket_of(latency: Duration) -> usize {
-    usize::from(index_of(latency))
+pub fn bucket_of(latency: impl Into<Span>) -> usize {
+    usize::from(index_of(latency.into()))
 }
 
 #[inline]
@@ -46,9 +46,8 @@ pub fn bucket_of(latency: Duration) -> usize {
     clippy::cast_possible_truncation,
     reason = "clamped to the last bucket"
 )]
-fn index_of(latency: Duration) -> u16 {
-    let secs = latency.as_secs().min(CAP_SECS);
-    let units = (secs * 1_000_000_000 + u64::from(latency.subsec_nanos())) >> UNIT_BITS;
+fn index_of(latency: Span) -> u16 {
+    let units = latency.as_nanos() >> UNIT_BITS;
     // The set bit makes all below 16 units share the first octave's shift of zero.
     let shift = (units | (1 << OCTAVE_BITS)).ilog2() - OCTAVE_BITS;
     let bucket = (u64::from(shift) << OCTAVE_BITS) + (units >> shift);
@@ -102,7 +101,7 @@ impl Histogram {
 
     /// Counts one latency.
     pub fn record(&mut self, latency: Duration) {
-        let bucket = index_of(latency);
+        let bucket = index_of(latency.into());
         match self.bins.binary_search_by_key(&bucket, |bin| bin.bucket()) {
             Ok(at) => self.bins[at] = self.bins[at].plus(1),
             Err(at) => self.bins.insert(at, Bin::new(bucket, 1)),

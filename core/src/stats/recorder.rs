@@ -16,12 +16,12 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
 use super::histogram::{BUCKETS, Histogram, bucket_of};
 use super::totals::{OUTCOMES, REASONS, Totals, carries_latency};
 use crate::lane::{LANES, Lane};
 use crate::outcome::{Outcome, Reason};
+use crate::time::Span;
 
 const LATENCIES: Range<usize> = 0..BUCKETS;
 const CALLS: usize = LATENCIES.end;
@@ -45,7 +45,7 @@ impl Recorder {
     /// Counts a whole call: how it ended, and for all but `Ignored` and `Cancelled` how long it
     /// took.
     #[inline]
-    pub fn record(&self, lane: Lane, outcome: Outcome, latency: Duration) {
+    pub fn record(&self, lane: Lane, outcome: Outcome, latency: impl Into<Span>) {
         let cells = self.cells(lane);
         lane.bump(&cells.0[CALLS + outcome as usize]);
         if carries_latency(outcome) {

@@ -14,7 +14,10 @@ use crate::revision::{Digest, Incarnation, Revision};
 const INCARNATION: Incarnation = Incarnation(7);
 
 pub(super) fn audience(service: &str) -> Audience {
-    Audience { namespace: Namespace::default_namespace(), service: Service::new(service).unwrap() }
+    Audience {
+        namespace: Namespace::default_namespace(),
+        service: Service::new(service).unwrap(),
+    }
 }
 
 pub(super) fn policy(name: &str) -> Policy {
@@ -47,8 +50,13 @@ pub(super) fn stored(name: &str, service: &str, revision: u64) -> Arc<Stored> {
 
 /// A snapshot at `revision` of policies given by name and revision.
 pub(super) fn snapshot(revision: u64, policies: &[(&str, u64)]) -> Arc<Snapshot> {
-    let policies: Vec<_> = policies.iter().map(|(name, at)| stored(name, "*", *at)).collect();
-    let entries = policies.iter().map(|stored| (stored.policy.id(), stored.revision));
+    let policies: Vec<_> = policies
+        .iter()
+        .map(|(name, at)| stored(name, "*", *at))
+        .collect();
+    let entries = policies
+        .iter()
+        .map(|stored| (stored.policy.id(), stored.revision));
     Arc::new(Snapshot {
         incarnation: INCARNATION,
         revision: Revision(revision),
@@ -60,7 +68,11 @@ pub(super) fn snapshot(revision: u64, policies: &[(&str, u64)]) -> Arc<Snapshot>
 impl Snapshot {
     /// What a process that applied it tells.
     pub(super) fn known(&self) -> Known {
-        Known { incarnation: Some(self.incarnation), revision: self.revision, digest: self.digest }
+        Known {
+            incarnation: Some(self.incarnation),
+            revision: self.revision,
+            digest: self.digest,
+        }
     }
 }
 

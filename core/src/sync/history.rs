@@ -90,7 +90,8 @@ impl History {
         let touched = self.audiences_of(id, before.as_deref(), stored.map(Arc::as_ref));
         let rebuild = |audience: Audience| {
             let snapshot = Arc::new(self.build(&audience));
-            self.snapshots.insert(audience.clone(), Arc::clone(&snapshot));
+            self.snapshots
+                .insert(audience.clone(), Arc::clone(&snapshot));
             (audience, snapshot)
         };
         touched.into_iter().map(rebuild).collect()
@@ -102,7 +103,8 @@ impl History {
             return Arc::clone(snapshot);
         }
         let snapshot = Arc::new(self.build(audience));
-        self.snapshots.insert(audience.clone(), Arc::clone(&snapshot));
+        self.snapshots
+            .insert(audience.clone(), Arc::clone(&snapshot));
         snapshot
     }
 
@@ -136,7 +138,9 @@ impl History {
             .filter(|stored| stored.policy.selector().concerns(service))
             .cloned()
             .collect();
-        let entries = policies.iter().map(|stored| (stored.policy.id(), stored.revision));
+        let entries = policies
+            .iter()
+            .map(|stored| (stored.policy.id(), stored.revision));
         Snapshot {
             incarnation: self.incarnation,
             revision: self.revision,
@@ -157,7 +161,11 @@ mod tests {
     }
 
     fn names(snapshot: &Snapshot) -> Vec<&str> {
-        snapshot.policies.iter().map(|stored| stored.policy.id().name.as_str()).collect()
+        snapshot
+            .policies
+            .iter()
+            .map(|stored| stored.policy.id().name.as_str())
+            .collect()
     }
 
     #[test]
@@ -172,7 +180,10 @@ mod tests {
     fn all_sessions_of_a_service_share_one_snapshot() {
         let mut history = history();
         let first = history.snapshot(&audience("checkout"));
-        assert!(Arc::ptr_eq(&first, &history.snapshot(&audience("checkout"))));
+        assert!(Arc::ptr_eq(
+            &first,
+            &history.snapshot(&audience("checkout"))
+        ));
     }
 
     #[test]
@@ -186,7 +197,10 @@ mod tests {
         assert_eq!(touched[0].0, audience("search"));
         assert_eq!(names(&touched[0].1), ["b", "c"]);
         assert_eq!(touched[0].1.revision, Revision(3));
-        assert!(Arc::ptr_eq(&before, &history.snapshot(&audience("checkout"))));
+        assert!(Arc::ptr_eq(
+            &before,
+            &history.snapshot(&audience("checkout"))
+        ));
     }
 
     #[test]

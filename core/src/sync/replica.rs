@@ -39,7 +39,11 @@ pub struct Known {
 impl Known {
     /// Before the first snapshot.
     pub const fn nothing() -> Self {
-        Self { incarnation: None, revision: Revision::ZERO, digest: Digest::EMPTY }
+        Self {
+            incarnation: None,
+            revision: Revision::ZERO,
+            digest: Digest::EMPTY,
+        }
     }
 }
 
@@ -120,7 +124,10 @@ struct Held {
 
 impl Default for Replica {
     fn default() -> Self {
-        Self { known: Known::nothing(), policies: BTreeMap::new() }
+        Self {
+            known: Known::nothing(),
+            policies: BTreeMap::new(),
+        }
     }
 }
 
@@ -133,7 +140,13 @@ impl Replica {
     ) -> Result<Self, Ignored> {
         let stand_in = |policy: Policy| {
             let id = policy.id().clone();
-            (id, Held { enforced: Some(Arc::new(policy)), refusal: None })
+            (
+                id,
+                Held {
+                    enforced: Some(Arc::new(policy)),
+                    refusal: None,
+                },
+            )
         };
         let mut replica = Self {
             known: Known::nothing(),
@@ -150,12 +163,16 @@ impl Replica {
 
     /// The policies in force.
     pub fn policies(&self) -> impl Iterator<Item = &Policy> {
-        self.policies.values().filter_map(|held| held.enforced.as_deref())
+        self.policies
+            .values()
+            .filter_map(|held| held.enforced.as_deref())
     }
 
     /// What was refused of the snapshot held.
     pub fn refusals(&self) -> impl Iterator<Item = &Refusal> {
-        self.policies.values().filter_map(|held| held.refusal.as_ref())
+        self.policies
+            .values()
+            .filter_map(|held| held.refusal.as_ref())
     }
 
     /// The last good version of a policy whose newest was refused.
@@ -181,7 +198,11 @@ impl Replica {
             revision: received.revision,
             digest: received.digest,
         };
-        Ok(Applied { revision: received.revision, changed, new_incarnation })
+        Ok(Applied {
+            revision: received.revision,
+            changed,
+            new_incarnation,
+        })
     }
 
     /// The server says that what is held is the whole set as of `revision`.
@@ -195,17 +216,29 @@ impl Replica {
             return Err(Ignored::Corrupt { received: revision });
         }
         self.known.revision = held.max(revision);
-        Ok(Applied { revision, changed: false, new_incarnation: false })
+        Ok(Applied {
+            revision,
+            changed: false,
+            new_incarnation: false,
+        })
     }
 
     fn check(&self, received: &Received, same_life: bool) -> Result<(), Ignored> {
-        let entries = received.entries.iter().map(|entry| (&entry.id, entry.revision));
+        let entries = received
+            .entries
+            .iter()
+            .map(|entry| (&entry.id, entry.revision));
         if Digest::of(entries) != received.digest {
-            return Err(Ignored::Corrupt { received: received.revision });
+            return Err(Ignored::Corrupt {
+                received: received.revision,
+            });
         }
         let held = self.known.revision;
         if same_life && received.revision < held {
-            return Err(Ignored::Stale { received: received.revision, held });
+            return Err(Ignored::Stale {
+                received: received.revision,
+                held,
+            });
         }
         let kept = self.policies().count();
         if !same_life && received.entries.is_empty() && kept > 0 {
@@ -220,8 +253,14 @@ impl Replica {
 fn succeed(before: Option<(PolicyId, Held)>, entry: Entry, changed: &mut bool) -> (PolicyId, Held) {
     let (id, before) = before.unwrap_or_else(|| (entry.id, Held::default()));
     let held = match entry.policy {
-        Ok(policy) => Held { enforced: Some(Arc::new(policy)), refusal: None },
-        Err(refusal) => Held { enforced: before.enforced.clone(), refusal: Some(refusal) },
+        Ok(policy) => Held {
+            enforced: Some(Arc::new(policy)),
+            refusal: None,
+        },
+        Err(refusal) => Held {
+            enforced: before.enforced.clone(),
+            refusal: Some(refusal),
+        },
     };
     *changed |= held.enforced != before.enforced;
     (id, held)
@@ -242,16 +281,34 @@ mod tests {
     }
 
     fn names(replica: &Replica) -> Vec<&str> {
-        replica.policies().map(|policy| policy.id().name.as_str()).collect()
+        replica
+            .policies()
+            .map(|policy| policy.id().name.as_str())
+            .collect()
     }
 
     #[test]
     fn a_snapshot_replaces_the_whole_set() {
         let mut replica = Replica::default();
-        assert!(replica.receive(received(1, &[("a", 1), ("b", 1)])).unwrap().changed);
-        assert!(replica.receive(received(2, &[("b", 1), ("c", 2)])).unwrap().changed);
+        assert!(
+            replica
+                .receive(received(1, &[("a", 1), ("b", 1)]))
+                .unwrap()
+                .changed
+        );
+        assert!(
+            replica
+                .receive(received(2, &[("b", 1), ("c", 2)]))
+                .unwrap()
+                .changed
+        );
         assert_eq!(names(&replica), ["b", "c"]);
-        assert!(!replica.receive(received(3, &[("b", 1), ("c", 2)])).unwrap().changed);
+        assert!(
+            !replica
+                .receive(received(3, &[("b", 1), ("c", 2)]))
+                .unwrap()
+                .changed
+        );
         assert_eq!(replica.known().revision, Revision(3));
     }
 
@@ -260,7 +317,13 @@ mod tests {
         let mut replica = Replica::default();
         replica.receive(received(5, &[("a", 5)])).unwrap();
         let error = replica.receive(received(4, &[])).unwrap_err();
-        assert_eq!(error, Ignored::Stale { received: Revision(4), held: Revision(5) });
+        assert_eq!(
+            error,
+            Ignored::Stale {
+                received: Revision(4),
+                held: Revision(5)
+            }
+        );
         assert_eq!(names(&replica), ["a"]);
     }
 
@@ -276,7 +339,11 @@ mod tests {
         assert_eq!(replica.stand_ins().collect::<Vec<_>>(), [&good]);
         assert_eq!(replica.refusals().count(), 1);
         replica.receive(received(3, &[("a", 3), ("b", 2)])).unwrap();
-        assert_eq!(replica.refusals().count(), 0, "a good version ends the refusal");
+        assert_eq!(
+            replica.refusals().count(),
+            0,
+            "a good version ends the refusal"
+        );
     }
 
     #[test]
@@ -317,7 +384,12 @@ mod tests {
         let mut replica = Replica::default();
         let mut torn = received(1, &[("a", 1), ("b", 1)]);
         torn.entries.pop();
-        assert_eq!(replica.receive(torn), Err(Ignored::Corrupt { received: Revision(1) }));
+        assert_eq!(
+            replica.receive(torn),
+            Err(Ignored::Corrupt {
+                received: Revision(1)
+            })
+        );
     }
 
     #[test]

@@ -57,7 +57,12 @@ impl std::fmt::Display for Expected {
 impl Subscription {
     /// A session whose process told in its Hello what it holds.
     pub fn new(known: Known) -> Self {
-        Self { known, in_flight: None, pending: None, acked: None }
+        Self {
+            known,
+            in_flight: None,
+            pending: None,
+            acked: None,
+        }
     }
 
     /// The audience's snapshot, at the start and after every change. Says what to send, if anything
@@ -73,7 +78,10 @@ impl Subscription {
     /// The process enforces `revision`. Says what to send next, if something came meanwhile.
     pub fn ack(&mut self, revision: Revision) -> Result<Option<Command>, UnexpectedAck> {
         if self.in_flight != Some(revision) {
-            return Err(UnexpectedAck { acked: revision, expected: self.in_flight });
+            return Err(UnexpectedAck {
+                acked: revision,
+                expected: self.in_flight,
+            });
         }
         self.in_flight = None;
         self.acked = Some(revision);
@@ -100,7 +108,11 @@ impl Subscription {
         known.incarnation = Some(snapshot.incarnation);
         known.revision = snapshot.revision;
         known.digest = snapshot.digest;
-        Some(if holds_it { Command::UpToDate(snapshot) } else { Command::Send(snapshot) })
+        Some(if holds_it {
+            Command::UpToDate(snapshot)
+        } else {
+            Command::Send(snapshot)
+        })
     }
 }
 
@@ -116,7 +128,10 @@ mod tests {
     #[test]
     fn a_process_that_holds_nothing_is_sent_everything() {
         let first = snapshot(1, &[("a", 1)]);
-        assert_eq!(fresh().offer(Arc::clone(&first)), Some(Command::Send(first)));
+        assert_eq!(
+            fresh().offer(Arc::clone(&first)),
+            Some(Command::Send(first))
+        );
     }
 
     #[test]
@@ -150,7 +165,10 @@ mod tests {
         assert_eq!(subscription.offer(snapshot(2, &[("a", 2)])), None);
         let latest = snapshot(3, &[("a", 3)]);
         assert_eq!(subscription.offer(Arc::clone(&latest)), None);
-        assert_eq!(subscription.ack(Revision(1)), Ok(Some(Command::Send(latest))));
+        assert_eq!(
+            subscription.ack(Revision(1)),
+            Ok(Some(Command::Send(latest)))
+        );
         assert_eq!(subscription.ack(Revision(3)), Ok(None));
         assert_eq!(subscription.acked(), Some(Revision(3)));
     }
@@ -162,23 +180,35 @@ mod tests {
         let same = snapshot(3, &[("a", 1)]);
         subscription.offer(snapshot(2, &[("a", 1), ("b", 2)]));
         subscription.offer(Arc::clone(&same));
-        assert_eq!(subscription.ack(Revision(1)), Ok(Some(Command::UpToDate(same))));
+        assert_eq!(
+            subscription.ack(Revision(1)),
+            Ok(Some(Command::UpToDate(same)))
+        );
     }
 
     #[test]
     fn an_ack_of_something_never_sent_is_refused_and_changes_nothing() {
         let mut subscription = fresh();
-        let nothing = UnexpectedAck { acked: Revision(9), expected: None };
+        let nothing = UnexpectedAck {
+            acked: Revision(9),
+            expected: None,
+        };
         assert_eq!(subscription.ack(Revision(9)), Err(nothing));
         subscription.offer(snapshot(1, &[]));
         let error = subscription.ack(Revision(9)).unwrap_err();
-        assert_eq!(error.to_string(), "acknowledged revision 9, but 1 is under way");
+        assert_eq!(
+            error.to_string(),
+            "acknowledged revision 9, but 1 is under way"
+        );
         assert_eq!(subscription.acked(), None);
     }
 
     #[test]
     fn a_server_behind_the_process_waits_until_it_has_caught_up() {
-        let known = Known { revision: Revision(10), ..snapshot(10, &[("a", 10)]).known() };
+        let known = Known {
+            revision: Revision(10),
+            ..snapshot(10, &[("a", 10)]).known()
+        };
         let mut subscription = Subscription::new(known);
         assert_eq!(subscription.offer(snapshot(8, &[("a", 8)])), None);
         let caught_up = snapshot(10, &[("a", 10)]);

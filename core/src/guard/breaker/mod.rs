@@ -133,7 +133,9 @@ impl Breaker {
     pub fn admit(&self, settings: &Settings, now: Instant) -> Step<Result<Permit, Rejection>> {
         let word = self.load();
         match word.state() {
-            CircuitState::Closed => Step::quiet(Ok(Permit { generation: word.generation() })),
+            CircuitState::Closed => Step::quiet(Ok(Permit {
+                generation: word.generation(),
+            })),
             CircuitState::Open if now < self.changed_at() + settings.open_duration => {
                 Step::quiet(Err(self.refusal(settings, now)))
             }
@@ -189,9 +191,12 @@ impl Breaker {
             }
             _ => (state, since),
         };
-        let probe_due =
-            state == CircuitState::Open && now >= since + settings.open_duration;
-        StateView { state, since, probe_due }
+        let probe_due = state == CircuitState::Open && now >= since + settings.open_duration;
+        StateView {
+            state,
+            since,
+            probe_due,
+        }
     }
 
     /// Lets new settings judge from the next call on, a success included.
@@ -229,7 +234,9 @@ impl Breaker {
             CircuitState::HalfOpen => inner.probes.take(settings),
         };
         let answer = if admitted {
-            Ok(Permit { generation: word.generation() })
+            Ok(Permit {
+                generation: word.generation(),
+            })
         } else {
             Err(self.refusal(settings, now))
         };
@@ -292,7 +299,10 @@ impl Breaker {
 
     /// Whether the closed state has seen enough.
     fn verdict(&self, inner: &Inner, settings: &Settings, now: Instant) -> Option<Cause> {
-        if settings.consecutive_failures.is_some_and(|limit| inner.run >= limit) {
+        if settings
+            .consecutive_failures
+            .is_some_and(|limit| inner.run >= limit)
+        {
             return Some(Cause::ConsecutiveFailures(inner.run));
         }
         let ratio = settings.ratio.as_ref()?;
@@ -305,14 +315,21 @@ impl Breaker {
     /// Tells successes whether they may take the fast path.
     fn publish_flags(&self, inner: &Inner, settings: &Settings, now: Instant) {
         let word = self.load();
-        let mut flags = Flags { in_run: inner.run > 0, armed: false };
+        let mut flags = Flags {
+            in_run: inner.run > 0,
+            armed: false,
+        };
         if let Some(ratio) = &settings.ratio {
             let bad = inner.failures.count(settings, now);
             let total = bad + self.successes.count(ratio, word.generation(), now);
             // Below this many failures no number of calls can reach the ratio.
             flags.armed = bad >= ratio.least_bad;
             // With enough calls counted, further successes of the same bucket only lower the ratio.
-            let judged = if total >= ratio.minimum_calls { ratio.bucket(now) } else { NOT_JUDGED };
+            let judged = if total >= ratio.minimum_calls {
+                ratio.bucket(now)
+            } else {
+                NOT_JUDGED
+            };
             // Relaxed: a success that misses it takes the slow path, which is always right.
             self.judged_bucket.store(judged, Ordering::Relaxed);
         }
@@ -345,30 +362,30 @@ impl Breaker {
     }
 
     /// Changes the state; all accounts start at zero.
-    fn enter(
-        &self,
-        inner: &mut Inner,
-        to: CircuitState,
-        cause: Cause,
-        now: Instant,
-    ) -> Transition {
+    fn enter(&self, inner: &mut Inner, to: CircuitState, cause: Cause, now: Instant) -> Transition {
         let before = self.load();
         *inner = Inner::default();
         // Relaxed: published by the release of `word` below.
         self.changed_at.store(now.as_nanos(), Ordering::Relaxed);
         self.judged_bucket.store(NOT_JUDGED, Ordering::Relaxed);
         self.store(before.entering(to));
-        Transition { at: now, from: before.state(), to, cause }
+        Transition {
+            at: now,
+            from: before.state(),
+            to,
+            cause,
+        }
     }
 
     fn refusal(&self, settings: &Settings, now: Instant) -> Rejection {
         let retry_after = match self.load().state() {
-            CircuitState::Open => {
-                Some((self.changed_at() + settings.open_duration).since(now))
-            }
+            CircuitState::Open => Some((self.changed_at() + settings.open_duration).since(now)),
             _ => None,
         };
-        Rejection { reason: Reason::CircuitOpen, retry_after }
+        Rejection {
+            reason: Reason::CircuitOpen,
+            retry_after,
+        }
     }
 
     #[inline]
@@ -407,7 +424,9 @@ impl Breaker {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         // Nothing panics while holding it; if something did, the counts are still usable.
-        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.inner
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -455,7 +474,10 @@ impl Probes {
 
 impl<T> Step<T> {
     const fn quiet(answer: T) -> Self {
-        Self { answer, transition: None }
+        Self {
+            answer,
+            transition: None,
+        }
     }
 }
 

@@ -45,19 +45,26 @@ impl Bench {
     }
 
     fn settle(&mut self, permit: Permit, observation: Observation) {
-        let settled = self.breaker.settle(permit, &self.settings, observation, self.now, LANE);
+        let settled = self
+            .breaker
+            .settle(permit, &self.settings, observation, self.now, LANE);
         self.transitions.extend(settled);
     }
 
     /// One call each: `S` success, `F` failure, `I` ignored.
     fn calls(&mut self, script: &str) -> &mut Self {
         for letter in script.chars().filter(|c| !c.is_whitespace()) {
-            let permit = self.admit().unwrap_or_else(|r| panic!("{letter} refused: {r:?}"));
-            self.settle(permit, match letter {
-                'S' => GOOD,
-                'F' => BAD,
-                _ => Observation::Neutral,
-            });
+            let permit = self
+                .admit()
+                .unwrap_or_else(|r| panic!("{letter} refused: {r:?}"));
+            self.settle(
+                permit,
+                match letter {
+                    'S' => GOOD,
+                    'F' => BAD,
+                    _ => Observation::Neutral,
+                },
+            );
         }
         self
     }
@@ -80,7 +87,10 @@ fn compile(rules: &Rules, previous: Option<&Settings>) -> Settings {
 
 fn consecutive(failures: u32) -> Rules {
     let mut rules = Rules::default();
-    rules.circuit_breaker.trip = Some(Trip { consecutive_failures: Some(failures), ratio: None });
+    rules.circuit_breaker.trip = Some(Trip {
+        consecutive_failures: Some(failures),
+        ratio: None,
+    });
     rules.circuit_breaker.open_duration = Some(Duration::from_secs(5));
     rules
 }
@@ -92,7 +102,10 @@ fn ratio(span_secs: u64, failure_ratio: f64, minimum_calls: u32) -> Rules {
         minimum_calls,
     };
     let mut rules = consecutive(1);
-    rules.circuit_breaker.trip = Some(Trip { consecutive_failures: None, ratio: Some(ratio) });
+    rules.circuit_breaker.trip = Some(Trip {
+        consecutive_failures: None,
+        ratio: Some(ratio),
+    });
     rules
 }
 
@@ -127,13 +140,22 @@ fn a_ratio_is_not_judged_below_the_minimum_and_a_success_can_be_the_one_that_com
     assert_eq!(bench.calls("F F F S").state(), CircuitState::Closed);
     assert_eq!(bench.calls("S").state(), CircuitState::Open);
     assert_eq!(bench.transitions.len(), 1);
-    assert_eq!(bench.transitions[0].cause, Cause::FailureRatio { bad: 3, total: 5 });
+    assert_eq!(
+        bench.transitions[0].cause,
+        Cause::FailureRatio { bad: 3, total: 5 }
+    );
 }
 
 #[test]
 fn exactly_at_the_ratio_with_exactly_the_minimum_opens() {
-    assert_eq!(Bench::new(&ratio(20, 0.4, 5)).calls("F S S S F").state(), CircuitState::Open);
-    assert_eq!(Bench::new(&ratio(20, 0.8, 5)).calls("F F F F").state(), CircuitState::Closed);
+    assert_eq!(
+        Bench::new(&ratio(20, 0.4, 5)).calls("F S S S F").state(),
+        CircuitState::Open
+    );
+    assert_eq!(
+        Bench::new(&ratio(20, 0.8, 5)).calls("F F F F").state(),
+        CircuitState::Closed
+    );
 }
 
 #[test]
@@ -141,11 +163,19 @@ fn an_outcome_leaves_the_window_with_its_bucket() {
     let mut bench = Bench::new(&ratio(10, 0.5, 4));
     bench.calls("F F F");
     bench.wait_millis(9_999);
-    assert_eq!(bench.calls("S").state(), CircuitState::Open, "still in the window");
+    assert_eq!(
+        bench.calls("S").state(),
+        CircuitState::Open,
+        "still in the window"
+    );
     let mut bench = Bench::new(&ratio(10, 0.5, 4));
     bench.calls("F F F");
     bench.wait_millis(10_000);
-    assert_eq!(bench.calls("S F").state(), CircuitState::Closed, "gone, minimum wanted again");
+    assert_eq!(
+        bench.calls("S F").state(),
+        CircuitState::Closed,
+        "gone, minimum wanted again"
+    );
 }
 
 #[test]
@@ -188,7 +218,10 @@ fn one_failed_probe_reopens_a_breaker_of_consecutive_failures() {
 
 #[test]
 fn a_ratio_decides_once_every_probe_has_settled() {
-    for (script, state) in [("F F S F", CircuitState::Open), ("F S S S", CircuitState::Closed)] {
+    for (script, state) in [
+        ("F F S F", CircuitState::Open),
+        ("F S S S", CircuitState::Closed),
+    ] {
         let mut bench = Bench::new(&probing(ratio(20, 0.5, 2), 4));
         bench.calls("F F").wait_millis(5_000);
         assert_eq!(bench.calls(script).state(), state, "{script}");
@@ -206,7 +239,10 @@ fn never_more_probes_than_permits_in_each_cycle() {
         let probes = [(); 3].map(|()| bench.admit().unwrap());
         assert!(bench.admit().is_err());
         bench.settle(probes[0], GOOD);
-        assert!(bench.admit().is_err(), "a settled probe does not free its permit");
+        assert!(
+            bench.admit().is_err(),
+            "a settled probe does not free its permit"
+        );
         bench.settle(probes[1], GOOD);
         bench.settle(probes[2], BAD);
     }
@@ -244,9 +280,16 @@ fn a_hung_probe_is_bounded() {
     assert!(bench.admit().is_err());
     assert_eq!(bench.state(), CircuitState::HalfOpen);
     bench.wait_millis(1);
-    assert_eq!(bench.state(), CircuitState::Open, "told as due before anybody calls");
+    assert_eq!(
+        bench.state(),
+        CircuitState::Open,
+        "told as due before anybody calls"
+    );
     assert!(bench.admit().is_err());
-    assert_eq!(bench.transitions.last().unwrap().cause, Cause::HalfOpenExpired);
+    assert_eq!(
+        bench.transitions.last().unwrap().cause,
+        Cause::HalfOpenExpired
+    );
     bench.settle(hung, GOOD);
     bench.wait_millis(5_000);
     assert!(bench.admit().is_ok());
@@ -266,7 +309,10 @@ fn a_longer_open_duration_counts_from_when_it_opened() {
     let mut longer = consecutive(1);
     longer.circuit_breaker.open_duration = Some(Duration::from_secs(20));
     bench.reload(&longer);
-    assert_eq!(bench.admit().unwrap_err().retry_after, Some(Duration::from_secs(17)));
+    assert_eq!(
+        bench.admit().unwrap_err().retry_after,
+        Some(Duration::from_secs(17))
+    );
     bench.wait_millis(17_000);
     assert!(bench.admit().is_ok());
 }
@@ -292,11 +338,22 @@ fn a_reload_that_lowers_the_ratio_is_judged_by_the_next_success() {
 fn a_reset_closes_and_forgets() {
     let mut bench = Bench::new(&consecutive(2));
     bench.calls("F");
-    assert_eq!(bench.breaker.reset(bench.now), None, "closed already: no event");
-    assert_eq!(bench.calls("F").state(), CircuitState::Closed, "the run was forgotten");
+    assert_eq!(
+        bench.breaker.reset(bench.now),
+        None,
+        "closed already: no event"
+    );
+    assert_eq!(
+        bench.calls("F").state(),
+        CircuitState::Closed,
+        "the run was forgotten"
+    );
     bench.calls("F");
     let event = bench.breaker.reset(bench.now).unwrap();
-    assert_eq!((event.from, event.to), (CircuitState::Open, CircuitState::Closed));
+    assert_eq!(
+        (event.from, event.to),
+        (CircuitState::Open, CircuitState::Closed)
+    );
     assert_eq!(bench.calls("F").state(), CircuitState::Closed);
 }
 
@@ -390,9 +447,12 @@ impl Model {
                     let (bad, all) = seen.fold((0, 0), |(bad, all), (_, good)| {
                         (bad + u64::from(!good), all + 1)
                     });
-                    all >= u64::from(ratio.minimum_calls) && ratio.failure_ratio.is_reached(bad, all)
+                    all >= u64::from(ratio.minimum_calls)
+                        && ratio.failure_ratio.is_reached(bad, all)
                 });
-                let run_over = trip.consecutive_failures.is_some_and(|limit| self.run >= limit);
+                let run_over = trip
+                    .consecutive_failures
+                    .is_some_and(|limit| self.run >= limit);
                 if run_over || reached {
                     self.enter(CircuitState::Open, now);
                 }

@@ -30,7 +30,11 @@ impl Failures {
         // The generation needs no part in this stamp: a transition drops the whole account.
         let stamp = Stamp::new(bucket, 0, ratio.shape);
         let (seen, count) = &mut self.cells[slot(bucket)];
-        *count = if *seen == stamp { count.saturating_add(1) } else { 1 };
+        *count = if *seen == stamp {
+            count.saturating_add(1)
+        } else {
+            1
+        };
         *seen = stamp;
     }
 
@@ -67,7 +71,10 @@ impl Successes {
         // Relaxed throughout: one cell is one word, so its stamp and count always belong together,
         // and a reader that misses the newest success judges as if it had come a moment later.
         if lane.is_owned() {
-            cell.store(stamp.count_in(cell.load(Ordering::Relaxed)), Ordering::Relaxed);
+            cell.store(
+                stamp.count_in(cell.load(Ordering::Relaxed)),
+                Ordering::Relaxed,
+            );
         } else {
             let add = |bits| Some(stamp.count_in(bits));
             // The closure never declines, so this cannot fail.
@@ -120,7 +127,11 @@ impl Stamp {
     /// The count of the cell `bits`; zero if it belongs elsewhere.
     #[inline]
     const fn count_of(self, bits: u64) -> u64 {
-        if bits >> COUNT_BITS == self.0 { bits & COUNT_MAX } else { 0 }
+        if bits >> COUNT_BITS == self.0 {
+            bits & COUNT_MAX
+        } else {
+            0
+        }
     }
 }
 

@@ -19,11 +19,18 @@ fn plan(change: impl FnOnce(&mut Rules)) -> Plan {
         kind: Kind::Custom,
         labels: &Labels::default(),
     };
-    Plan::compile(&resolve(&target, &[(Origin::CallSite, rules)], []).effective, None)
+    Plan::compile(
+        &resolve(&target, &[(Origin::CallSite, rules)], []).effective,
+        None,
+    )
 }
 
 fn circumstances(idempotent: bool) -> Circumstances {
-    Circumstances { idempotent, random: 1 << 63, now: Instant::ORIGIN }
+    Circumstances {
+        idempotent,
+        random: 1 << 63,
+        now: Instant::ORIGIN,
+    }
 }
 
 fn first(plan: &Plan, verdict: Verdict, idempotent: bool) -> Next {
@@ -44,8 +51,14 @@ fn a_failure_is_repeated_only_if_that_is_harmless() {
     let retry = Next::Retry(Duration::from_millis(50));
     assert_eq!(first(&plan, FAILED, true), retry);
     assert_eq!(first(&plan, FAILED, false), Next::Return);
-    assert_eq!(first(&plan, Verdict::Failure(Again::NeverSent), false), retry);
-    assert_eq!(first(&plan, Verdict::Failure(Again::No), true), Next::Return);
+    assert_eq!(
+        first(&plan, Verdict::Failure(Again::NeverSent), false),
+        retry
+    );
+    assert_eq!(
+        first(&plan, Verdict::Failure(Again::No), true),
+        Next::Return
+    );
 }
 
 #[test]
@@ -85,14 +98,23 @@ fn a_sleep_that_cannot_end_before_the_deadline_is_not_begun() {
 #[test]
 fn a_retry_the_breaker_would_refuse_on_waking_is_not_slept_for() {
     let plan = plan(|rules| {
-        rules.circuit_breaker.trip = Some(Trip { consecutive_failures: Some(1), ratio: None });
+        rules.circuit_breaker.trip = Some(Trip {
+            consecutive_failures: Some(1),
+            ratio: None,
+        });
     });
     let breaker = Breaker::new(Instant::ORIGIN);
-    let permit = breaker.admit(&plan.breaker, Instant::ORIGIN).answer.unwrap();
+    let permit = breaker
+        .admit(&plan.breaker, Instant::ORIGIN)
+        .answer
+        .unwrap();
     let bad = Observation::Bad { in_run: true };
     breaker.settle(permit, &plan.breaker, bad, Instant::ORIGIN, Lane::SHARED);
     let mut execution = Execution::begin(Instant::ORIGIN);
-    assert_eq!(execution.next(&plan, &breaker, FAILED, &circumstances(true)), Next::Return);
+    assert_eq!(
+        execution.next(&plan, &breaker, FAILED, &circumstances(true)),
+        Next::Return
+    );
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The recorder against a plain list of what was recorded, and under threads.
 
+use std::time::Duration;
+
 use std::thread;
 
 use proptest::prelude::*;

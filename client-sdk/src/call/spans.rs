@@ -1,0 +1,96 @@
+//! The spans of a call, for whoever listens.
+//!
+//! Nobody listening is the rule, so a call asks once and then carries an empty pointer.
+
+use fusebox_core::outcome::{Outcome, Reason};
+use tracing::field::Empty;
+use tracing::{Level, Span};
+
+use crate::operation::Inner;
+
+/// A call's spans; empty if nobody listens.
+pub(super) struct Spans(Option<Box<Open>>);
+
+struct Open {
+    call: Span,
+    attempt: Span,
+}
+
+impl Spans {
+    #[inline]
+    pub(super) fn begin(inner: &Inner) -> Self {
+        let heard = tracing::span_enabled!(target: "fusebox", Level::DEBUG);
+        Self(heard.then(|| Self::open(inner)))
+    }
+
+    /// A call that was refused before its first attempt.
+    #[inline]
+    pub(super) fn refused(inner: &Inner, reason: Reason) {
+        if let Self(Some(open)) = Self::begin(inner) {
+            open.call.record("error.type", reason.name());
+        }
+    }
+
+    #[cold]
+    fn open(inner: &Inner) -> Box<Open> {
+        let call = tracing::debug_span!(
+            target: "fusebox",
+            "fusebox.execute",
+            otel.kind = "internal",
+            fusebox.operation = inner.name,
+            fusebox.kind = inner.kind.name(),
+            fusebox.outcome = Empty,
+            error.type = Empty,
+        );
+        Box::new(Open {
+            call,
+            attempt: Span::none(),
+        })
+    }
+
+    #[inline]
+    pub(super) fn attempt_begins(&mut self, inner: &Inner, number: u32) {
+        if let Some(open) = &mut self.0 {
+            open.attempt = tracing::debug_span!(
+                target: "fusebox",
+                parent: &open.call,
+                "fusebox.attempt",
+                otel.kind = "client",
+                fusebox.operation = inner.name,
+                fusebox.attempt = number,
+            );
+        }
+    }
+
+    /// The span of the attempt under way.
+    #[inline]
+    pub(super) fn attempt(&self) -> Option<&Span> {
+        self.0.as_deref().map(|open| &open.attempt)
+    }
+
+    #[inline]
+    pub(super) fn attempt_ended(&mut self) {
+        if let Some(open) = &mut self.0 {
+            open.attempt = Span::none();
+        }
+    }
+
+    pub(super) fn retrying(&self, inner: &Inner, delay_secs: f64) {
+        if let Some(open) = &self.0 {
+            tracing::debug!(
+                target: "fusebox",
+                parent: &open.call,
+                operation = inner.name,
+                delay_secs,
+                "fusebox.retry"
+            );
+        }
+    }
+
+    #[inline]
+    pub(super) fn ended(&self, outcome: Outcome) {
+        if let Some(open) = &self.0 {
+            open.call.record("fusebox.outcome", outcome.name());
+        }
+    }
+}
