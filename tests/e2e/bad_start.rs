@@ -82,6 +82,7 @@ fn changed<'a>(before: &'a Files, after: &'a Files) -> Vec<&'a Path> {
     let both = before.iter().chain(after);
     let differs = both.filter(|(path, _)| before.get(*path) != after.get(*path));
     let mut paths: Vec<_> = differs.map(|(path, _)| path.as_path()).collect();
+    paths.sort_unstable();
     paths.dedup();
     paths
 }
