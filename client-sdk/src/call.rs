@@ -189,7 +189,6 @@ impl<'a> Run<'a> {
     async fn attempt<F: Future>(&mut self, future: Pin<&mut F>) -> Result<F::Output, Elapsed> {
         let result = Timed::new(future, self.deadline, self.spans.attempt()).await;
         self.now = clock::now();
-        self.spans.attempt_ended();
         result
     }
 
@@ -200,6 +199,7 @@ impl<'a> Run<'a> {
 
     #[inline]
     fn succeed(&mut self) {
+        self.spans.attempt_ended(Outcome::Success);
         self.observe(Observation::Good);
         self.count(Outcome::Success);
     }
@@ -216,6 +216,7 @@ impl<'a> Run<'a> {
             }
         };
         self.observe(observation);
+        self.spans.attempt_ended(outcome);
         match self.next(verdict) {
             Next::Retry(delay) => Settled::Again(delay, result.err()),
             Next::Return => {
@@ -239,6 +240,7 @@ impl<'a> Run<'a> {
             // Its caller came with little time left: that alone is not the dependency's fault.
             Limit::Overall => self.cut_short(),
         });
+        self.spans.attempt_ended(Outcome::Timeout);
         if limit == Limit::Attempt
             && let Next::Retry(delay) = self.next(TIMED_OUT)
         {

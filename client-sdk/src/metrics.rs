@@ -18,6 +18,11 @@ struct Instruments {
     config_updates: Counter<u64>,
 }
 
+/// From a cache in the same rack to a patient batch, in seconds.
+const BOUNDARIES: [f64; 14] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0,
+];
+
 const OPERATION: &str = "fusebox.operation";
 
 impl Metrics {
@@ -28,6 +33,7 @@ impl Metrics {
                     .f64_histogram("fusebox.client.execution.duration")
                     .with_unit("s")
                     .with_description("How long calls took, retries included")
+                    .with_boundaries(BOUNDARIES.to_vec())
                     .build(),
                 transitions: meter
                     .u64_counter("fusebox.client.circuit_breaker.transitions")

@@ -22,7 +22,6 @@
 
 mod admitted;
 mod preface;
-mod sparing;
 mod tally;
 
 #[cfg(test)]
@@ -146,14 +145,14 @@ impl Door {
             // It left by itself before it said anything that could be judged.
             Ok(Err(_) | Ok(None)) => {}
             Ok(Ok(Some(heard))) if heard.speech == Speech::Http2 => {
-                self.admit(stream, seat).await;
+                self.admit(stream, &heard, seat).await;
             }
             Ok(Ok(Some(heard))) => self.dismiss(stream, peer, &heard).await,
         }
     }
 
-    async fn admit(&self, stream: TcpStream, seat: OwnedSemaphorePermit) {
-        let admitted = Admitted::new(stream, &self.closing.cut, seat);
+    async fn admit(&self, stream: TcpStream, heard: &Heard, seat: OwnedSemaphorePermit) {
+        let admitted = Admitted::new(stream, heard.opening(), &self.closing.cut, seat);
         // No receiver: tonic has stopped, and so does this connection.
         self.greeted.send(admitted).await.ok();
     }

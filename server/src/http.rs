@@ -15,7 +15,7 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::http::{HeaderName, StatusCode, header};
@@ -27,6 +27,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use crate::sparing::Sparing;
 
 /// Connections at once; one more waits in the system's queue until another ends.
 const CONNECTIONS: usize = 256;
@@ -78,11 +80,13 @@ fn text(text: impl Into<String>) -> Text {
 
 /// Serves until `stop`, then lets the answers under way finish.
 pub(crate) async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+    let garbage = Arc::new(Sparing::default());
     let (connections, seats) = (TaskTracker::new(), Arc::new(Semaphore::new(CONNECTIONS)));
     let accepting = async {
         // The semaphore is never closed.
         while let Ok(seat) = Arc::clone(&seats).acquire_owned().await {
-            let connection = connection(accept(&listener).await, router.clone(), stop.clone());
+            let (accepted, garbage) = (accept(&listener).await, Arc::clone(&garbage));
+            let connection = connection(accepted, router.clone(), stop.clone(), garbage);
             connections.spawn(async move {
                 connection.await;
                 drop(seat);
@@ -112,6 +116,7 @@ async fn connection(
     (stream, peer): (TcpStream, SocketAddr),
     router: Router,
     stop: CancellationToken,
+    garbage: Arc<Sparing>,
 ) {
     let mut connection = pin!(
         http1::Builder::new()
@@ -127,8 +132,14 @@ async fn connection(
             connection.await
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!(%peer, %error, "an HTTP connection ended");
+    match ended {
+        Err(error) if error.is_parse() => {
+            if let Some(unsaid) = garbage.speak(Instant::now()) {
+                tracing::warn!(%peer, %error, unsaid, "not a request on the HTTP port");
+            }
+        }
+        Err(error) => tracing::debug!(%peer, %error, "an HTTP connection ended"),
+        Ok(()) => {}
     }
 }
 

@@ -13,6 +13,7 @@
 //! | [`rpc`] | gRPC in and out of these three |
 //! | `accept` | who may connect to the gRPC port |
 //! | `http` | the HTTP port |
+//! | `sparing` | how often the log hears of the same trouble |
 //! | [`telemetry`] | logs, traces and metrics of the server itself |
 //!
 //! `rpc` sees `control`, `distribution` and `fleet`; `control` and `distribution` see `store`; sled
@@ -30,3 +31,4 @@ pub mod telemetry;
 
 mod accept;
 mod http;
+mod sparing;

@@ -8,6 +8,10 @@ use tracing::{Level, Span};
 
 use crate::operation::Inner;
 
+/// The field that OpenTelemetry takes a span's status from, and the word for a bad one.
+const STATUS: &str = "otel.status_code";
+const ERROR: &str = "ERROR";
+
 /// A call's spans; empty if nobody listens.
 pub(super) struct Spans(Option<Box<Open>>);
 
@@ -28,6 +32,7 @@ impl Spans {
     pub(super) fn refused(inner: &Inner, reason: Reason) {
         if let Self(Some(open)) = Self::begin(inner) {
             open.call.record("error.type", reason.name());
+            open.call.record(STATUS, ERROR);
         }
     }
 
@@ -41,6 +46,7 @@ impl Spans {
             fusebox.kind = inner.kind.name(),
             fusebox.outcome = Empty,
             error.type = Empty,
+            otel.status_code = Empty,
         );
         Box::new(Open {
             call,
@@ -58,6 +64,8 @@ impl Spans {
                 otel.kind = "client",
                 fusebox.operation = inner.name,
                 fusebox.attempt = number,
+                fusebox.outcome = Empty,
+                otel.status_code = Empty,
             );
         }
     }
@@ -69,8 +77,9 @@ impl Spans {
     }
 
     #[inline]
-    pub(super) fn attempt_ended(&mut self) {
+    pub(super) fn attempt_ended(&mut self, outcome: Outcome) {
         if let Some(open) = &mut self.0 {
+            tell(&open.attempt, outcome);
             open.attempt = Span::none();
         }
     }
@@ -90,7 +99,14 @@ impl Spans {
     #[inline]
     pub(super) fn ended(&self, outcome: Outcome) {
         if let Some(open) = &self.0 {
-            open.call.record("fusebox.outcome", outcome.name());
+            tell(&open.call, outcome);
         }
+    }
+}
+
+fn tell(span: &Span, outcome: Outcome) {
+    span.record("fusebox.outcome", outcome.name());
+    if outcome.is_bad() {
+        span.record(STATUS, ERROR);
     }
 }

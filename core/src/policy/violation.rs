@@ -13,9 +13,23 @@ pub struct Violation {
     pub bound: String,
 }
 
+impl Violation {
+    /// What it should have been, and what it is; `value` as an edge wants it shown.
+    pub fn describe(&self, value: &str) -> String {
+        match value {
+            "" => self.bound.clone(),
+            value => format!("{} (found {value})", self.bound),
+        }
+    }
+}
+
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} ({})", self.field, self.bound, self.value)
+        write!(f, "{}: {}", self.field, self.bound)?;
+        if self.value.is_empty() {
+            return Ok(());
+        }
+        write!(f, " ({})", self.value)
     }
 }
 

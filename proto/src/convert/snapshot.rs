@@ -59,9 +59,7 @@ fn entry(wire: &v1::Policy) -> Result<Entry, Violations> {
 fn refusal(wire: &v1::Policy, violations: &Violations) -> Refusal {
     let first = violations.iter().next();
     let more = violations.iter().skip(1).count();
-    let mut reason = first.map_or_else(String::new, |first| {
-        format!("{} (found {})", first.bound, first.value)
-    });
+    let mut reason = first.map_or_else(String::new, |first| first.describe(&first.value));
     if more > 0 {
         reason.push_str(&format!("; and {more} more"));
     }

@@ -14,21 +14,23 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-use super::preface::PREFACE;
+use super::preface::OPENING_BYTES;
 
 /// A connection whose preface has been read, and is read again.
 #[derive(Debug)]
 pub(crate) struct Admitted {
     stream: TcpStream,
-    replay: &'static [u8],
+    opening: [u8; OPENING_BYTES],
+    replayed: usize,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     _seat: OwnedSemaphorePermit,
 }
 
 impl Admitted {
-    /// Holds `seat` until it is dropped; its reads fail once `cut` is cancelled.
+    /// Replays `opening`; holds `seat` until it is dropped; its reads fail once `cut` is cancelled.
     pub(super) fn new(
         stream: TcpStream,
+        opening: [u8; OPENING_BYTES],
         cut: &CancellationToken,
         seat: OwnedSemaphorePermit,
     ) -> io::Result<Self> {
@@ -36,7 +38,8 @@ impl Admitted {
         stream.set_nodelay(true)?;
         Ok(Self {
             stream,
-            replay: PREFACE,
+            opening,
+            replayed: 0,
             // A token of its own: waiting on a shared one would lock it at every read.
             cut: Box::pin(cut.child_token().cancelled_owned()),
             _seat: seat,
@@ -44,9 +47,10 @@ impl Admitted {
     }
 
     fn replay(&mut self, buf: &mut ReadBuf<'_>) {
-        let (now, later) = self.replay.split_at(self.replay.len().min(buf.remaining()));
-        buf.put_slice(now);
-        self.replay = later;
+        let left = &self.opening[self.replayed..];
+        let now = left.len().min(buf.remaining());
+        buf.put_slice(&left[..now]);
+        self.replayed += now;
     }
 }
 
@@ -59,7 +63,7 @@ impl AsyncRead for Admitted {
         if self.cut.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        if !self.replay.is_empty() {
+        if self.replayed < OPENING_BYTES {
             self.replay(buf);
             return Poll::Ready(Ok(()));
         }

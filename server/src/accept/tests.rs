@@ -49,7 +49,7 @@ impl Fixture {
 
     async fn admit(&mut self) -> (TcpStream, Admitted) {
         let mut stream = self.connect().await;
-        stream.write_all(preface::PREFACE).await.unwrap();
+        stream.write_all(preface::OPENING).await.unwrap();
         (stream, self.incoming.next().await.unwrap().unwrap())
     }
 }
@@ -64,7 +64,7 @@ async fn what_was_read_to_judge_a_peer_is_read_again_behind_the_door() {
     admitted.read_to_end(&mut heard).await.unwrap();
     assert_eq!(
         heard,
-        [preface::PREFACE, b"and then frames".as_slice()].concat()
+        [preface::OPENING, b"and then frames".as_slice()].concat()
     );
 }
 
@@ -72,11 +72,11 @@ async fn what_was_read_to_judge_a_peer_is_read_again_behind_the_door() {
 async fn a_replay_fits_whatever_it_is_read_into() {
     let mut door = door(4, NEVER).await;
     let (_stream, mut admitted) = door.admit().await;
-    let mut heard = [0; 24];
+    let mut heard = [0; preface::OPENING_BYTES];
     for byte in &mut heard {
         *byte = admitted.read_u8().await.unwrap();
     }
-    assert_eq!(&heard, preface::PREFACE);
+    assert_eq!(&heard, preface::OPENING);
 }
 
 #[tokio::test]

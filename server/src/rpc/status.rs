@@ -132,7 +132,7 @@ fn fields(violations: &Violations) -> Vec<FieldViolation> {
 }
 
 fn field(violation: &Violation) -> FieldViolation {
-    let description = format!("{} (found {})", violation.bound, cut(&violation.value));
+    let description = violation.describe(cut(&violation.value));
     FieldViolation::new(cut(&violation.field), cut(&description))
 }
 

@@ -107,7 +107,7 @@ pub enum OpenError {
     },
     /// The journal is damaged where acknowledged writes stand.
     #[error(
-        "the journal {} is damaged at byte {offset} ({problem}): nothing was changed; \
+        "the journal {} is damaged at byte {offset} ({problem}): it was left as it is; \
          restore the data directory from a backup", file.display()
     )]
     Damaged {
@@ -149,7 +149,7 @@ pub enum OpenError {
     /// a second time within one incarnation.
     #[error(
         "the journal {} ends at revision {journal}, but the index {} has revision {applied}: \
-         acknowledged writes are missing from the journal; nothing was changed; restore the data \
+         acknowledged writes are missing from the journal, which was left as it is; restore the data \
          directory from a backup", file.display(), index.display()
     )]
     JournalBehind {

@@ -38,6 +38,7 @@ use tracing::Span;
 use tracing::instrument::{Instrument, Instrumented};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
+use crate::sparing::Sparing;
 use method::{Method, Methods};
 
 /// The conventions' boundaries for durations of calls, in seconds.
@@ -50,6 +51,7 @@ const BOUNDARIES: [f64; 14] = [
 pub(crate) struct RpcLayer {
     methods: Arc<Methods>,
     duration: Histogram<f64>,
+    oversized: Arc<Sparing>,
 }
 
 impl RpcLayer {
@@ -62,6 +64,7 @@ impl RpcLayer {
             .build();
         Self {
             methods: Arc::new(Methods::known()),
+            oversized: Arc::default(),
             duration,
         }
     }
@@ -85,6 +88,7 @@ impl RpcLayer {
             span,
             began: Instant::now(),
             duration: self.duration.clone(),
+            oversized: Arc::clone(&self.oversized),
             ended: false,
         }
     }
@@ -206,16 +210,34 @@ struct Call {
     span: Span,
     began: Instant,
     duration: Histogram<f64>,
+    oversized: Arc<Sparing>,
     ended: bool,
 }
 
 impl Call {
     fn headers(&mut self, headers: &HeaderMap) {
         if let Some(status) = status(headers) {
+            self.tell_oversized(status, headers);
             self.end(status);
         }
         if self.method.is_stream() {
             self.span = Span::none();
+        }
+    }
+
+    /// A message too large is refused before any service sees it, and nobody else would tell.
+    fn tell_oversized(&self, status: Code, headers: &HeaderMap) {
+        if status == Code::OutOfRange
+            && let Some(unsaid) = self.oversized.speak(Instant::now())
+        {
+            let status = tonic::Status::from_header_map(headers);
+            let problem = status.as_ref().map_or("", tonic::Status::message);
+            tracing::warn!(
+                method = self.method.name(),
+                problem,
+                unsaid,
+                "message refused"
+            );
         }
     }
 

@@ -26,6 +26,8 @@ use super::{Limits, OperationKey};
 pub const MAX_TRANSITIONS: usize = 64;
 
 type Seconds = Ring<Tally, 60, 1000>;
+/// A rate is never taken over less.
+const LEAST_SPAN: Duration = Duration::from_secs(1);
 type Latencies = Ring<Histogram, LATENCY_SPANS, 5000>;
 /// A minute of latencies.
 const LATENCY_SPANS: usize = 12;
@@ -38,6 +40,8 @@ pub(super) struct Operation {
     seconds: Seconds,
     latencies: Latencies,
     transitions: VecDeque<Passed>,
+    /// When it was first heard of.
+    since: Option<Instant>,
     /// When anything was last said of it.
     used: Instant,
 }
@@ -61,6 +65,7 @@ impl Operation {
 
     fn account(&mut self, no: InstanceNo, instance: &mut Instance, now: Instant) -> &mut Account {
         self.used = self.used.max(now);
+        self.since.get_or_insert(now);
         self.accounts.entry(no).or_insert_with(|| {
             instance.operations += 1;
             Account::new(now)
@@ -162,8 +167,11 @@ impl Operation {
         }
     }
 
+    /// Over the last `seconds`, or for as long as it has been known, but a second at least.
     fn rates(&self, seconds: u64, now: Instant) -> Rates {
-        Tally::sum(self.seconds.last(seconds, now)).rates(Seconds::span(seconds, now))
+        let known = self.since.map_or(Duration::ZERO, |since| now.since(since));
+        let span = Seconds::span(seconds, now).min(known.max(LEAST_SPAN));
+        Tally::sum(self.seconds.last(seconds, now)).rates(span)
     }
 
     fn latency(&self, now: Instant) -> Histogram {

@@ -8,7 +8,7 @@ const SILENCE: Duration = Duration::from_secs(1);
 
 /// Lets one line through a second and counts the rest.
 #[derive(Debug, Default)]
-pub(super) struct Sparing(Mutex<State>);
+pub(crate) struct Sparing(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -18,7 +18,7 @@ struct State {
 
 impl Sparing {
     /// `Some` if a line may be written, with the number of those kept back since the last.
-    pub(super) fn speak(&self, now: Instant) -> Option<u64> {
+    pub(crate) fn speak(&self, now: Instant) -> Option<u64> {
         // A poisoned state is still a time and a count.
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state
