@@ -163,7 +163,8 @@ async fn after_stop_nobody_comes_in_and_the_silent_are_let_go() {
 async fn a_cut_ends_a_read_that_waits() {
     let mut door = door(4, NEVER).await;
     let (_stream, mut admitted) = door.admit().await;
-    admitted.read_exact(&mut [0; 24]).await.unwrap();
+    let mut opening = [0; preface::OPENING_BYTES];
+    admitted.read_exact(&mut opening).await.unwrap();
     let waiting = tokio::spawn(async move { admitted.read(&mut [0; 8]).await });
     tokio::task::yield_now().await;
     door.closing.cut.cancel();

@@ -222,7 +222,8 @@ fn retries_and_refusals_are_told_beside_the_calls() {
         15,
         Histogram::default(),
     );
-    fleet.absorb(session, first([part("pay", told.unwrap())]), at(9));
+    fleet.absorb(session, first([part("pay", Totals::default())]), at(0));
+    fleet.absorb(session, report([part("pay", told.unwrap())]), at(9));
     let rates = view(&fleet, "pay", 9).last_ten_seconds;
     assert_eq!(
         rates.retry,
@@ -232,6 +233,17 @@ fn retries_and_refusals_are_told_beside_the_calls() {
         }
     );
     assert_eq!(rates.refusals_per_second, [10.0; Reason::ALL.len()]);
+}
+
+#[test]
+fn a_rate_is_taken_over_no_more_than_the_time_an_operation_has_been_known() {
+    let mut fleet = fleet();
+    let session = connect(&mut fleet, "a", 1, 100);
+    let per_second = |fleet: &Fleet, now| view(fleet, "pay", now).last_ten_seconds.calls_per_second;
+    fleet.absorb(session, first([part("pay", totals(5, 0))]), at(100));
+    assert_eq!(per_second(&fleet, 100), 5.0, "but over a second at least");
+    fleet.absorb(session, report([part("pay", totals(20, 0))]), at(104));
+    assert_eq!(per_second(&fleet, 104), 5.0);
 }
 
 #[test]
