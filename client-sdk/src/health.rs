@@ -16,7 +16,7 @@ use crate::operation::Inner;
 pub struct Health {
     /// The server's address while a session with it is up.
     pub connected_to: Option<String>,
-    /// Why the last session ended or could not begin, while there is none.
+    /// Why the last session ended or could not begin, or what is wrong with the present one.
     pub last_problem: Option<String>,
     /// Where the policies in force come from.
     pub source: PolicySource,

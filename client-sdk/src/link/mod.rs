@@ -240,6 +240,11 @@ impl Keeper {
         });
     }
 
+    fn note_problem(&self, problem: String) {
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        status.last_problem = Some(problem);
+    }
+
     fn set_status(&self, status: Status) {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }

@@ -278,9 +278,11 @@ impl Session<'_> {
         self.send(Up::Ack(v1::Ack { revision })).await
     }
 
-    /// What was held stays in force; the session goes on without this snapshot.
+    /// What was held stays in force. It is not acknowledged, so the server sees it, too, and ends
+    /// the session in time.
     fn pass_over(&self, ignored: &Ignored) -> Flow {
         tracing::error!(target: "fusebox", reason = %ignored, "passed over a snapshot");
+        self.keeper.note_problem(ignored.to_string());
         Ok(())
     }
 

@@ -29,6 +29,8 @@
 //! come with every call, and so a reload needs no step of its own. Open-until is *opened at* plus
 //! the open duration of the moment.
 
+mod exchange;
+mod probes;
 mod settings;
 mod window;
 mod word;
@@ -36,11 +38,13 @@ mod word;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub use exchange::{Observation, Permit, StateView, Step};
 pub use settings::Settings;
 
 use crate::lane::Lane;
 use crate::outcome::{Cause, CircuitState, Reason, Rejection, Transition};
 use crate::time::Instant;
+use probes::Probes;
 use window::{Failures, Successes};
 use word::{Flags, Word};
 
@@ -63,55 +67,6 @@ struct Inner {
     run: u32,
     failures: Failures,
     probes: Probes,
-}
-
-/// The half-open state's account.
-#[derive(Debug, Default)]
-struct Probes {
-    in_flight: u32,
-    good: u32,
-    bad: u32,
-}
-
-/// Leave to make one attempt. Must be settled, once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "a permit that is never settled occupies a half-open breaker until its maximum"]
-pub struct Permit {
-    generation: u64,
-}
-
-/// What an attempt says about the dependency.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Observation {
-    /// It works.
-    Good,
-    /// It fails. `in_run`: this one also lengthens the consecutive run.
-    Bad {
-        /// Whether it counts in the consecutive run.
-        in_run: bool,
-    },
-    /// Nothing: the permit is given back.
-    Neutral,
-}
-
-/// A breaker's state as a watcher sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StateView {
-    /// The state.
-    pub state: CircuitState,
-    /// When it was entered.
-    pub since: Instant,
-    /// Open, and the next call will be let through as a probe.
-    pub probe_due: bool,
-}
-
-/// An answer, and the change of state that came with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step<T> {
-    /// The answer.
-    pub answer: T,
-    /// The change, to be told to whoever watches.
-    pub transition: Option<Transition>,
 }
 
 const NOT_JUDGED: u64 = u64::MAX;
@@ -427,57 +382,6 @@ impl Breaker {
         self.inner
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
-
-impl Probes {
-    fn leave_room(&self, settings: &Settings) -> bool {
-        self.in_flight + self.settled() < settings.half_open_permits
-    }
-
-    fn settled(&self) -> u32 {
-        self.good + self.bad
-    }
-
-    fn take(&mut self, settings: &Settings) -> bool {
-        let room = self.leave_room(settings);
-        self.in_flight += u32::from(room);
-        room
-    }
-
-    fn settle(&mut self, observation: Observation) {
-        self.in_flight = self.in_flight.saturating_sub(1);
-        match observation {
-            Observation::Good => self.good += 1,
-            Observation::Bad { .. } => self.bad += 1,
-            Observation::Neutral => {}
-        }
-    }
-
-    /// The closed state's own thresholds decide: a run of failures is broken by one failed probe, a
-    /// ratio is taken once all permits have been settled.
-    fn verdict(&self, settings: &Settings) -> Option<(CircuitState, Cause)> {
-        let failed = (CircuitState::Open, Cause::ProbeFailed);
-        if settings.consecutive_failures.is_some() && self.bad > 0 {
-            return Some(failed);
-        }
-        if self.settled() < settings.half_open_permits {
-            return None;
-        }
-        let (bad, total) = (u64::from(self.bad), u64::from(self.settled()));
-        match &settings.ratio {
-            Some(ratio) if ratio.failure_ratio.is_reached(bad, total) => Some(failed),
-            _ => Some((CircuitState::Closed, Cause::ProbesSucceeded)),
-        }
-    }
-}
-
-impl<T> Step<T> {
-    const fn quiet(answer: T) -> Self {
-        Self {
-            answer,
-            transition: None,
-        }
     }
 }
 
