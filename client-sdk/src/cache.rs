@@ -47,7 +47,8 @@ impl Cache {
         service: &Service,
     ) -> io::Result<Self> {
         fs::create_dir_all(directory)?;
-        let name = format!("{namespace}--{}.policies", escaped(service.as_str()));
+        // No namespace holds a '%', so no two pairs share a name.
+        let name = format!("{namespace}%{}.policies", escaped(service.as_str()));
         Ok(Self {
             path: directory.join(name),
         })
@@ -74,18 +75,25 @@ impl Cache {
         }
         .encode_to_vec();
         let directory = self.path.parent().unwrap_or(Path::new("."));
-        // Named by the process: two instances that share a directory never share a temporary file.
-        let temporary = self
-            .path
-            .with_extension(format!("{}.new", std::process::id()));
-        let mut file = File::create(&temporary)?;
-        file.write_all(MAGIC)?;
-        file.write_all(&crc32fast::hash(&body).to_le_bytes())?;
-        file.write_all(&body)?;
-        file.sync_all()?;
-        fs::rename(&temporary, &self.path)?;
+        // Named at random: two instances that share a directory never share a temporary file.
+        let random = getrandom::u64().map_err(io::Error::other)?;
+        let temporary = self.path.with_extension(format!("{random:016x}.new"));
+        let written = write(&temporary, &body).and_then(|()| fs::rename(&temporary, &self.path));
+        if let Err(error) = written {
+            // Nothing is left lying about; that it cannot be removed is no second problem.
+            let _ = fs::remove_file(&temporary);
+            return Err(error);
+        }
         File::open(directory)?.sync_all()
     }
+}
+
+fn write(path: &Path, body: &[u8]) -> io::Result<()> {
+    let mut file = File::create_new(path)?;
+    file.write_all(MAGIC)?;
+    file.write_all(&crc32fast::hash(body).to_le_bytes())?;
+    file.write_all(body)?;
+    file.sync_all()
 }
 
 fn decode(bytes: &[u8]) -> Result<Replica, String> {

@@ -70,8 +70,8 @@ where
                 tokio::time::sleep(delay).await;
             }
         }
-        if let Err(rejection) = run.begin_again() {
-            return Err(run.give_up(rejection, last));
+        if let Err(obstacle) = run.begin_again() {
+            return Err(run.give_up(obstacle, last));
         }
     }
 }
@@ -100,6 +100,13 @@ enum Settled<T, E> {
     Again(Duration, Option<E>),
 }
 
+/// Why a retry that was slept for is not made.
+#[derive(Clone, Copy)]
+enum Obstacle {
+    Refused(Rejection),
+    OutOfTime,
+}
+
 /// Asks for leave to make an attempt; nothing is asked where calls are not guarded.
 #[inline]
 fn admit(inner: &Inner, plan: &Plan, now: Instant) -> Result<Option<Permit>, Rejection> {
@@ -107,7 +114,7 @@ fn admit(inner: &Inner, plan: &Plan, now: Instant) -> Result<Option<Permit>, Rej
         return Ok(None);
     }
     let step = inner.breaker.admit(&plan.breaker, now);
-    if let Some(transition) = &step.transition {
+    for transition in step.transitions() {
         inner.announce(transition);
     }
     step.answer.map(Some)
@@ -168,10 +175,13 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// The next attempt, after a sleep.
-    fn begin_again(&mut self) -> Result<(), Rejection> {
+    /// The next attempt, after a sleep that may have lasted longer than it should have.
+    fn begin_again(&mut self) -> Result<(), Obstacle> {
         self.now = clock::now();
-        self.permit = admit(self.inner, &self.plan, self.now)?;
+        if self.now >= self.execution.deadline(&self.plan) {
+            return Err(Obstacle::OutOfTime);
+        }
+        self.permit = admit(self.inner, &self.plan, self.now).map_err(Obstacle::Refused)?;
         self.attempt_began = self.now;
         self.deadline = deadline(&self.plan, &self.execution, self.now);
         self.inner.recorder.record_retry(lanes::current());
@@ -273,12 +283,25 @@ impl<'a> Run<'a> {
         next
     }
 
-    /// The breaker refused a retry. If the dependency has answered in an earlier attempt, its error
-    /// is what the caller wants to see.
+    /// A retry is not made. If the dependency has answered in an earlier attempt, its error is what
+    /// the caller wants to see, rather than the breaker's.
     #[cold]
-    fn give_up<E>(&mut self, rejection: Rejection, last: Option<E>) -> Error<E> {
-        self.count(Outcome::Failure);
-        last.map_or_else(|| stopped(self.inner, rejection), Error::Call)
+    fn give_up<E>(&mut self, obstacle: Obstacle, last: Option<E>) -> Error<E> {
+        match obstacle {
+            Obstacle::Refused(rejection) => {
+                self.count(Outcome::Failure);
+                last.map_or_else(|| stopped(self.inner, rejection), Error::Call)
+            }
+            Obstacle::OutOfTime => {
+                self.count(Outcome::Timeout);
+                let why = Stopped::TimedOut {
+                    operation: self.inner.name,
+                    limit: Limit::Overall,
+                    after: self.plan.overall_timeout.as_duration(),
+                };
+                Error::Stopped { why, last }
+            }
+        }
     }
 
     /// What an attempt that was cut off on this side says: nothing, unless it was slow already.

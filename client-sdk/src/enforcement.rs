@@ -165,7 +165,9 @@ impl Enforcement {
             let plan = self.plan(state, &inner.id, inner.kind, &inner.local, Some(&before));
             if plan != **before {
                 inner.plan.store(Arc::new(plan));
-                inner.breaker.reload(&plan.breaker, clock::now());
+                if let Some(transition) = inner.breaker.reload(&plan.breaker, clock::now()) {
+                    inner.announce(&transition);
+                }
             }
         }
     }

@@ -36,6 +36,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest sleep before the first reconnect, and before any.
 const RECONNECT_BASE: Duration = Duration::from_millis(100);
 const RECONNECT_MAX: Duration = Duration::from_secs(10);
+/// A session that lasted so long was a good one: the next reconnect is quick again.
+const SETTLED: Duration = Duration::from_secs(30);
+/// The longest a server can ask a process to stay away.
+const LONGEST_DRAIN: Duration = Duration::from_secs(60);
 /// How long a shutdown waits for the last report to leave.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -188,16 +192,21 @@ impl Keeper {
         for turn in 0_usize.. {
             let server = self.upstream.servers[turn % self.upstream.servers.len()].clone();
             let end = match session::run(&mut self, &server, &mut stop).await {
-                Err(stopped) => return stopped.answer(),
+                Err(stopped) => {
+                    self.enforcement.context().metrics.connected(false);
+                    self.set_status(Status::default());
+                    return stopped.answer();
+                }
                 Ok(end) => end,
             };
-            failures = if end.was_welcome {
+            failures = if end.lasted >= Some(SETTLED) {
                 0
             } else {
                 failures.saturating_add(1)
             };
             self.note_end(&server, &end);
-            let pause = end.retry_after.unwrap_or_else(|| self.pause(failures));
+            let pause =
+                self.pause(failures) + end.retry_after.unwrap_or_default().min(LONGEST_DRAIN);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 _ = &mut stop => return,
@@ -227,7 +236,7 @@ impl Keeper {
 
     fn note_end(&self, server: &Endpoint, end: &session::End) {
         let server = server.uri();
-        if end.was_welcome {
+        if end.lasted.is_some() {
             tracing::warn!(target: "fusebox", %server, reason = %end.reason, "session ended; calls go on");
         } else {
             tracing::debug!(target: "fusebox", %server, reason = %end.reason, "no session");

@@ -41,8 +41,8 @@ const MAX_MESSAGE_BYTES: usize = 2 << 20;
 
 /// How a session ended.
 pub(super) struct End {
-    /// Whether the server had accepted it.
-    pub(super) was_welcome: bool,
+    /// How long it was up; `None` if the server never accepted it.
+    pub(super) lasted: Option<Duration>,
     pub(super) reason: String,
     /// When the server wants it back.
     pub(super) retry_after: Option<Duration>,
@@ -83,7 +83,7 @@ pub(super) async fn run(
         Ok(session) => session,
         Err(reason) => {
             return Ok(End {
-                was_welcome: false,
+                lasted: None,
                 reason,
                 retry_after: None,
             });
@@ -95,6 +95,7 @@ pub(super) async fn run(
         last_problem: None,
     });
     session.keeper.enforcement.context().metrics.connected(true);
+    let welcomed = Instant::now();
     let ended = tokio::select! {
         ended = session.converse() => ended,
         farewell = &mut *stop => {
@@ -108,7 +109,7 @@ pub(super) async fn run(
         Break::Drained(delay) => ("the server asked to go elsewhere".into(), Some(delay)),
     };
     Ok(End {
-        was_welcome: true,
+        lasted: Some(welcomed.elapsed()),
         reason,
         retry_after,
     })
@@ -170,6 +171,8 @@ impl Session<'_> {
                 return broken;
             }
             flow = tokio::select! {
+                // What has arrived comes first, so that a stall here is not taken for silence there.
+                biased;
                 message = self.inbound.message() => self.hear(message).await,
                 event = self.keeper.inbox.recv() => self.tell(event).await,
                 _ = self.report.tick() => self.send_report().await,
@@ -226,9 +229,10 @@ impl Session<'_> {
         };
         match self.keeper.enforcement.receive(received) {
             Ok(applied) => {
-                self.acknowledge(&applied).await?;
+                let acknowledged = self.acknowledge(&applied).await;
+                // Even if the server has just gone: it is in force, and will not be sent again.
                 self.keep(snapshot);
-                Ok(())
+                acknowledged
             }
             Err(ignored) => self.pass_over(&ignored),
         }

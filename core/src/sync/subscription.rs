@@ -105,8 +105,15 @@ impl Subscription {
         self.in_flight = Some(snapshot.revision);
         let holds_it =
             known.incarnation == Some(snapshot.incarnation) && known.digest == snapshot.digest;
+        // A process that holds this set as of a later revision stays there: what lies between would
+        // be refused as stale.
+        let floor = if holds_it {
+            known.revision
+        } else {
+            Revision::ZERO
+        };
         known.incarnation = Some(snapshot.incarnation);
-        known.revision = snapshot.revision;
+        known.revision = snapshot.revision.max(floor);
         known.digest = snapshot.digest;
         Some(if holds_it {
             Command::UpToDate(snapshot)
@@ -201,6 +208,19 @@ mod tests {
             "acknowledged revision 9, but 1 is under way"
         );
         assert_eq!(subscription.acked(), None);
+    }
+
+    #[test]
+    fn a_server_behind_a_process_that_holds_the_same_set_sends_nothing_in_between() {
+        let known = Known {
+            revision: Revision(10),
+            ..snapshot(10, &[("a", 1)]).known()
+        };
+        let mut subscription = Subscription::new(known);
+        assert!(subscription.offer(snapshot(8, &[("a", 1)])).is_some());
+        subscription.ack(Revision(8)).unwrap();
+        assert_eq!(subscription.offer(snapshot(9, &[("a", 1), ("b", 9)])), None);
+        assert!(subscription.offer(snapshot(10, &[("a", 1)])).is_some());
     }
 
     #[test]

@@ -35,11 +35,13 @@ pub struct StateView {
     pub probe_due: bool,
 }
 
-/// An answer, and the change of state that came with it.
+/// An answer, and the changes of state that came with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step<T> {
     /// The answer.
     pub answer: T,
+    /// A change that had been due before, and is noticed only now.
+    pub overdue: Option<Transition>,
     /// The change, to be told to whoever watches.
     pub transition: Option<Transition>,
 }
@@ -48,7 +50,15 @@ impl<T> Step<T> {
     pub(super) const fn quiet(answer: T) -> Self {
         Self {
             answer,
+            overdue: None,
             transition: None,
         }
+    }
+}
+
+impl<T> Step<T> {
+    /// The changes, in their order.
+    pub fn transitions(&self) -> impl Iterator<Item = &Transition> {
+        self.overdue.iter().chain(&self.transition)
     }
 }

@@ -5,7 +5,7 @@
 //!   CLOSED ------------------------------------------> OPEN <-----------------+
 //!     ^                                                 |                     |
 //!     |                                 open duration   |      a probe failed,|
-//!     |                                 has elapsed,    |      or none settled|
+//!     |                                 has elapsed,    |      or one hung    |
 //!     |                                 next call       v      in time        |
 //!     +-------------------------------------------- HALF_OPEN ----------------+
 //!                   the probes succeeded
@@ -15,7 +15,7 @@
 //! |---|---|---|---|---|---|
 //! | CLOSED | admit | end the run | lengthen the run, may open | - | - |
 //! | OPEN | refuse until elapsed, then probe | - | - | - | due for a probe |
-//! | HALF_OPEN | admit while permits last | may close | may open | permit back | opens at its maximum |
+//! | HALF_OPEN | admit while permits last | may close | may open | permit back | opens if probes hang |
 //!
 //! **Cost.** A success in the healthy closed state reads one shared word and writes its own lane
 //! of the window. Everything rarer (failures, the success that ends a run, transitions, probes)
@@ -130,7 +130,10 @@ impl Breaker {
             CircuitState::Open => at >= self.changed_at() + settings.open_duration,
             CircuitState::HalfOpen => {
                 let inner = self.lock();
-                inner.probes.leave_room(settings) || self.is_expired(settings, at)
+                match inner.probes.hung_since(settings, at) {
+                    Some(since) => at >= since + settings.open_duration,
+                    None => inner.probes.leave_room(settings),
+                }
             }
         }
     }
@@ -138,13 +141,10 @@ impl Breaker {
     /// The state as of `now`: what is due is told as due.
     pub fn state_at(&self, settings: &Settings, now: Instant) -> StateView {
         // Under the lock, so that the state and its age belong together.
-        let _inner = self.lock();
-        let (state, since) = (self.load().state(), self.changed_at());
-        let (state, since) = match state {
-            CircuitState::HalfOpen if self.is_expired(settings, now) => {
-                (CircuitState::Open, since + settings.max_half_open)
-            }
-            _ => (state, since),
+        let inner = self.lock();
+        let (state, since) = match (self.load().state(), inner.probes.hung_since(settings, now)) {
+            (CircuitState::HalfOpen, Some(since)) => (CircuitState::Open, since),
+            (state, _) => (state, self.changed_at()),
         };
         let probe_due = state == CircuitState::Open && now >= since + settings.open_duration;
         StateView {
@@ -154,13 +154,19 @@ impl Breaker {
         }
     }
 
-    /// Lets new settings judge from the next call on, a success included.
-    pub fn reload(&self, settings: &Settings, now: Instant) {
-        let inner = self.lock();
-        if self.load().state() == CircuitState::Closed {
-            self.publish_flags(&inner, settings, now);
-            // What was judged was judged by the old settings. Relaxed: see `publish_flags`.
-            self.judged_bucket.store(NOT_JUDGED, Ordering::Relaxed);
+    /// Lets new settings judge what is counted already: the next success, and the probes that have
+    /// settled.
+    pub fn reload(&self, settings: &Settings, now: Instant) -> Option<Transition> {
+        let mut inner = self.lock();
+        match self.load().state() {
+            CircuitState::Closed => {
+                self.publish_flags(&inner, settings, now);
+                // What was judged was judged by the old settings. Relaxed: see `publish_flags`.
+                self.judged_bucket.store(NOT_JUDGED, Ordering::Relaxed);
+                None
+            }
+            CircuitState::Open => None,
+            CircuitState::HalfOpen => self.judge_probes(&mut inner, settings, now),
         }
     }
 
@@ -175,18 +181,16 @@ impl Breaker {
     #[cold]
     fn admit_probe(&self, settings: &Settings, now: Instant) -> Step<Result<Permit, Rejection>> {
         let mut inner = self.lock();
-        let mut transition = self.expire(&mut inner, settings, now);
-        if self.load().state() == CircuitState::Open
-            && now >= self.changed_at() + settings.open_duration
-        {
-            transition =
-                Some(self.enter(&mut inner, CircuitState::HalfOpen, Cause::OpenElapsed, now));
-        }
+        let overdue = self.expire(&mut inner, settings, now);
+        let due = self.load().state() == CircuitState::Open
+            && now >= self.changed_at() + settings.open_duration;
+        let transition =
+            due.then(|| self.enter(&mut inner, CircuitState::HalfOpen, Cause::OpenElapsed, now));
         let word = self.load();
         let admitted = match word.state() {
             CircuitState::Closed => true,
             CircuitState::Open => false,
-            CircuitState::HalfOpen => inner.probes.take(settings),
+            CircuitState::HalfOpen => inner.probes.take(settings, now),
         };
         let answer = if admitted {
             Ok(Permit {
@@ -195,7 +199,11 @@ impl Breaker {
         } else {
             Err(self.refusal(settings, now))
         };
-        Step { answer, transition }
+        Step {
+            answer,
+            overdue,
+            transition,
+        }
     }
 
     #[cold]
@@ -299,21 +307,23 @@ impl Breaker {
         now: Instant,
     ) -> Option<Transition> {
         inner.probes.settle(observation);
+        self.judge_probes(inner, settings, now)
+    }
+
+    fn judge_probes(
+        &self,
+        inner: &mut Inner,
+        settings: &Settings,
+        now: Instant,
+    ) -> Option<Transition> {
         let (state, cause) = inner.probes.verdict(settings)?;
         Some(self.enter(inner, state, cause, now))
     }
 
-    /// A half-open state that has lasted too long opens again.
+    /// A half-open state whose probes hang opens again, as of when they had hung for too long.
     fn expire(&self, inner: &mut Inner, settings: &Settings, now: Instant) -> Option<Transition> {
-        let half_open = self.load().state() == CircuitState::HalfOpen;
-        if !half_open || !self.is_expired(settings, now) {
-            return None;
-        }
-        Some(self.enter(inner, CircuitState::Open, Cause::HalfOpenExpired, now))
-    }
-
-    fn is_expired(&self, settings: &Settings, now: Instant) -> bool {
-        now >= self.changed_at() + settings.max_half_open
+        let since = inner.probes.hung_since(settings, now)?;
+        Some(self.enter(inner, CircuitState::Open, Cause::HalfOpenExpired, since))
     }
 
     /// Changes the state; all accounts start at zero.

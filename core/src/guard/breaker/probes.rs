@@ -2,11 +2,14 @@
 
 use super::{Observation, Settings};
 use crate::outcome::{Cause, CircuitState};
+use crate::time::Instant;
 
 /// The probes of one half-open state.
 #[derive(Debug, Default)]
 pub(super) struct Probes {
     in_flight: u32,
+    /// When the last one was let out.
+    let_out: Instant,
     good: u32,
     bad: u32,
 }
@@ -22,10 +25,19 @@ impl Probes {
     }
 
     /// Lets one more out, if it may.
-    pub(super) fn take(&mut self, settings: &Settings) -> bool {
+    pub(super) fn take(&mut self, settings: &Settings, now: Instant) -> bool {
         let room = self.leave_room(settings);
-        self.in_flight += u32::from(room);
+        if room {
+            self.in_flight += 1;
+            self.let_out = now;
+        }
         room
+    }
+
+    /// Since when, as of `now`, the probes that are out have been out for too long.
+    pub(super) fn hung_since(&self, settings: &Settings, now: Instant) -> Option<Instant> {
+        let bound = self.let_out + settings.max_half_open;
+        (self.in_flight > 0 && now >= bound).then_some(bound)
     }
 
     /// Takes one back.

@@ -31,7 +31,8 @@ impl Bench {
 
     fn reload(&mut self, rules: &Rules) {
         self.settings = compile(rules, Some(&self.settings));
-        self.breaker.reload(&self.settings, self.now);
+        let reloaded = self.breaker.reload(&self.settings, self.now);
+        self.transitions.extend(reloaded);
     }
 
     fn wait_millis(&mut self, millis: u64) {
@@ -40,7 +41,7 @@ impl Bench {
 
     fn admit(&mut self) -> Result<Permit, Rejection> {
         let step = self.breaker.admit(&self.settings, self.now);
-        self.transitions.extend(step.transition);
+        self.transitions.extend(step.transitions());
         step.answer
     }
 
@@ -293,6 +294,39 @@ fn a_hung_probe_is_bounded() {
     bench.settle(hung, GOOD);
     bench.wait_millis(5_000);
     assert!(bench.admit().is_ok());
+}
+
+#[test]
+fn half_open_lasts_while_probes_come_back_however_slowly() {
+    let mut bench = Bench::new(&probing(consecutive(1), 5));
+    bench.calls("F").wait_millis(5_000);
+    for _ in 0..4 {
+        assert_eq!(bench.calls("S").state(), CircuitState::HalfOpen);
+        bench.wait_millis(9_000);
+    }
+    assert_eq!(bench.calls("S").state(), CircuitState::Closed);
+}
+
+#[test]
+fn a_hung_probe_and_a_long_silence_do_not_cost_the_next_call() {
+    let mut bench = Bench::new(&consecutive(1));
+    bench.calls("F").wait_millis(5_000);
+    let _hung = bench.admit().unwrap();
+    bench.wait_millis(600_000);
+    let view = bench.breaker.state_at(&bench.settings, bench.now);
+    assert!(view.probe_due && view.state == CircuitState::Open);
+    assert!(bench.breaker.would_admit(&bench.settings, bench.now));
+    assert_eq!(bench.calls("S").state(), CircuitState::Closed);
+    let causes: Vec<_> = bench.transitions.iter().map(|t| t.cause).collect();
+    assert_eq!(causes[2..4], [Cause::HalfOpenExpired, Cause::OpenElapsed]);
+}
+
+#[test]
+fn fewer_permits_are_judged_by_the_probes_that_have_settled() {
+    let mut bench = Bench::new(&probing(consecutive(1), 5));
+    bench.calls("F").wait_millis(5_000);
+    bench.calls("S S S").reload(&probing(consecutive(1), 2));
+    assert_eq!(bench.state(), CircuitState::Closed);
 }
 
 #[test]
