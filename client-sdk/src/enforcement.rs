@@ -14,7 +14,6 @@ use fusebox_core::policy::{Origin, Policy, Target, resolve};
 use fusebox_core::revision::{Incarnation, Revision};
 use fusebox_core::sync::{Applied, Ignored, Known, Received, Refusal, Replica};
 
-use crate::clock;
 use crate::health::PolicySource;
 use crate::jitter::Jitter;
 use crate::link::{Event, Events};
@@ -161,13 +160,10 @@ impl Enforcement {
 
     fn apply(&self, state: &State) {
         for inner in state.operations.values().chain(&state.overflow) {
-            let before = inner.plan.load();
-            let plan = self.plan(state, &inner.id, inner.kind, &inner.local, Some(&before));
-            if plan != **before {
-                inner.plan.store(Arc::new(plan));
-                if let Some(transition) = inner.breaker.reload(&plan.breaker, clock::now()) {
-                    inner.announce(&transition);
-                }
+            let before = &inner.plans.load().plan;
+            let plan = self.plan(state, &inner.id, inner.kind, &inner.local, Some(before));
+            if plan != *before {
+                inner.follow(plan);
             }
         }
     }

@@ -40,15 +40,23 @@ pub enum Stopped {
         /// How long the limit was.
         after: Duration,
     },
+    /// It would have blocked a thread that polls tasks; nothing was called. Move it to a thread of
+    /// its own, or to `tokio::task::spawn_blocking`.
+    WouldBlock {
+        /// Which operation.
+        operation: &'static str,
+    },
 }
 
-/// The two limits in time.
+/// The limits in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// Of one attempt.
     Attempt,
     /// Of the whole call.
     Overall,
+    /// Of a scope around it.
+    Scope,
 }
 
 impl<E> Error<E> {
@@ -111,6 +119,11 @@ impl fmt::Display for Stopped {
             } => {
                 write!(f, "{operation} timed out: {limit} limit of {after:?}")
             }
+            Self::WouldBlock { operation } => write!(
+                f,
+                "{operation} would block a thread that polls tasks: call it from \
+                 tokio::task::spawn_blocking or a thread of its own"
+            ),
         }
     }
 }
@@ -122,6 +135,7 @@ impl fmt::Display for Limit {
         f.write_str(match self {
             Self::Attempt => "attempt",
             Self::Overall => "overall",
+            Self::Scope => "scope",
         })
     }
 }

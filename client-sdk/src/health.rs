@@ -107,7 +107,7 @@ pub(crate) fn of(enforcement: &Enforcement, link: &Status) -> Health {
 
 fn operation(inner: &Inner) -> OperationHealth {
     let now = clock::now();
-    let view = inner.breaker.state_at(&inner.plan.load().breaker, now);
+    let view = inner.state();
     OperationHealth {
         name: inner.name,
         kind: inner.kind,

@@ -3,6 +3,7 @@
 //! A thread takes the lowest free lane at its first recorded call and gives it back when it ends.
 //! Threads beyond the number of lanes share lane 0, whose counters they must add to atomically.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use fusebox_core::lane::{LANES, Lane};
@@ -11,7 +12,9 @@ use fusebox_core::lane::{LANES, Lane};
 static TAKEN: AtomicU32 = AtomicU32::new(1);
 
 thread_local! {
-    static LANE: Lease = Lease::take();
+    // Constant and without a destructor: reading it is one load.
+    static LANE: Cell<Option<Lane>> = const { Cell::new(None) };
+    static LEASE: Lease = Lease::take();
 }
 
 struct Lease(Lane);
@@ -41,6 +44,8 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        // What the thread still does while it is torn down, it does without a lane of its own.
+        LANE.set(Some(Lane::SHARED));
         if self.0.is_owned() {
             // Release: see `take`.
             TAKEN.fetch_and(!(1 << self.0.index()), Ordering::Release);
@@ -51,8 +56,14 @@ impl Drop for Lease {
 /// The calling thread's lane.
 #[inline]
 pub(crate) fn current() -> Lane {
-    // A thread that is being torn down has no lane of its own any more.
-    LANE.try_with(|lease| lease.0).unwrap_or(Lane::SHARED)
+    LANE.get().unwrap_or_else(lease)
+}
+
+#[cold]
+fn lease() -> Lane {
+    let lane = LEASE.try_with(|lease| lease.0).unwrap_or(Lane::SHARED);
+    LANE.set(Some(lane));
+    lane
 }
 
 const _: () = assert!(LANES <= 32, "TAKEN has a bit for every lane");

@@ -38,19 +38,24 @@ mod jitter;
 mod lanes;
 mod link;
 mod metrics;
+mod observed;
 mod operation;
+mod plans;
+mod scope;
 pub mod telemetry;
-mod timed;
 
 use std::sync::Arc;
 
 pub use builder::{Builder, InvalidSetup};
+pub use call::permit::Permit;
+pub use call::{Next, Run};
 pub use classify::{Classify, Results};
 pub use error::{Error, Limit, Stopped};
 pub use fusebox_core::key::{InvalidName, Kind};
 pub use fusebox_core::outcome::{Again, CircuitState, Reason, Verdict};
 pub use fusebox_core::policy::ratio::{OutOfRange, Ratio};
 pub use health::{Health, OperationHealth, PolicySource, RefusedPolicy};
+pub use scope::Scope;
 pub use operation::{Cx, Guarded, InvalidOperation, Operation, OperationBuilder};
 
 use enforcement::Enforcement;

@@ -14,6 +14,7 @@ struct Instruments {
     execution_duration: Histogram<f64>,
     transitions: Counter<u64>,
     rejections: Counter<u64>,
+    would_refuse: Counter<u64>,
     connected: Gauge<u64>,
     config_updates: Counter<u64>,
 }
@@ -42,6 +43,10 @@ impl Metrics {
                 rejections: meter
                     .u64_counter("fusebox.client.rejections")
                     .with_description("Calls refused before they reached the dependency")
+                    .build(),
+                would_refuse: meter
+                    .u64_counter("fusebox.client.shadow.rejections")
+                    .with_description("Calls let in that a rule in SHADOW would have refused")
                     .build(),
                 connected: meter
                     .u64_gauge("fusebox.client.config.connected")
@@ -81,6 +86,15 @@ impl Metrics {
             let reason = KeyValue::new("fusebox.reason", reason.name());
             instruments
                 .rejections
+                .add(1, &[KeyValue::new(OPERATION, operation), reason]);
+        }
+    }
+
+    pub(crate) fn would_refuse(&self, operation: &'static str, reason: Reason) {
+        if let Some(instruments) = &self.0 {
+            let reason = KeyValue::new("fusebox.reason", reason.name());
+            instruments
+                .would_refuse
                 .add(1, &[KeyValue::new(OPERATION, operation), reason]);
         }
     }

@@ -5,22 +5,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use fusebox_core::guard::{Breaker, Plan};
+use fusebox_core::guard::breaker::StateView;
+use fusebox_core::guard::{Guard, Plan, Standing, Watch};
 use fusebox_core::key::{InvalidName, Kind, OperationName};
-use fusebox_core::outcome::Transition;
+use fusebox_core::outcome::{Reason, Transition};
 use fusebox_core::policy::ratio::Ratio;
 use fusebox_core::policy::rules::{DEFAULT_MINIMUM_CALLS, RatioTrip, Rules, Trip, Window};
 use fusebox_core::policy::{Violations, defaults};
 use fusebox_core::stats::Recorder;
 use fusebox_core::time::Instant;
 
-use crate::call;
+use crate::call::permit::{self, Permit};
+use crate::call::{self, Asking, Run, blocking};
 use crate::classify::{Classify, Results};
 use crate::clock;
 use crate::enforcement::{Context, Enforcement};
-use crate::error::Error;
+use crate::error::{Error, Stopped};
+use crate::lanes;
 use crate::link::Event;
+use crate::observed::Observed;
+use crate::plans::Plans;
+use crate::scope::{Around, Scope};
 
 /// An outbound dependency, guarded. Cheap to clone; clones share one breaker.
 #[derive(Clone, Debug)]
@@ -82,7 +87,27 @@ impl Operation {
         Fut: Future<Output = Result<T, E>>,
     {
         // Handed on, not awaited: the result moves once less.
-        call::run(&self.inner, &Results, f)
+        call::run(&self.inner, Asking::PLAIN, &Results, f)
+    }
+
+    /// Calls the dependency step by step, where a closure cannot make the attempts.
+    pub fn begin(&self) -> Run<'_> {
+        Run::begin(&self.inner, Asking::PLAIN)
+    }
+
+    /// Leave to call the dependency once, by oneself. Never waits: where a call would have had to
+    /// wait for a rate limit or a bulkhead, this is refused.
+    pub fn admit(&self) -> Result<Permit<'_>, Stopped> {
+        permit::admit(&self.inner, Asking::PLAIN)
+    }
+
+    /// Calls a dependency that blocks, on a thread that may: one of its own, or one of tokio's
+    /// blocking threads. On a thread that polls tasks it is an error that says so.
+    ///
+    /// What blocks cannot be cut off at its deadline: `f` is told how long it has, a value that
+    /// comes late is handed over and counts as failed.
+    pub fn call_blocking<T, E>(&self, f: impl FnMut(Cx) -> Result<T, E>) -> Result<T, Error<E>> {
+        blocking::run(&self.inner, Asking::PLAIN, &Results, f)
     }
 
     /// The same operation, with results judged by `classify`.
@@ -90,7 +115,13 @@ impl Operation {
         Guarded {
             operation: self,
             classify,
+            asking: Asking::PLAIN,
         }
+    }
+
+    /// The same operation, within the bounds of `scope`.
+    pub const fn within<'a>(&'a self, scope: &'a Scope) -> Guarded<'a, Results> {
+        self.with(Results).within(scope)
     }
 
     /// Closes the breaker and forgets what it counted.
@@ -99,21 +130,70 @@ impl Operation {
     }
 }
 
-/// An operation with a classifier of the caller's.
+/// An operation with a classifier, bounds or a cost of the caller's.
 #[derive(Clone, Copy, Debug)]
+#[must_use = "nothing is called before call()"]
 pub struct Guarded<'a, C> {
     operation: &'a Operation,
     classify: C,
+    asking: Asking<'a>,
 }
 
-impl<C> Guarded<'_, C> {
+impl<'a, C> Guarded<'a, C> {
+    /// The call ends by the scope's deadline, and its retries count there too.
+    pub const fn within(mut self, scope: &'a Scope) -> Self {
+        self.asking.around = Around(Some(scope));
+        self
+    }
+
+    /// What the call takes of the rate limit, in permits: 1 if not said. More than the limit's
+    /// burst can never be had and is refused with no time to come back.
+    pub const fn cost(mut self, permits: u32) -> Self {
+        self.asking.cost = permits;
+        self
+    }
+
     /// As [`Operation::call`].
     pub async fn call<T, E, Fut>(self, f: impl Fn(Cx) -> Fut) -> Result<T, Error<E>>
     where
         C: Classify<T, E>,
         Fut: Future<Output = Result<T, E>>,
     {
-        call::run(&self.operation.inner, &self.classify, f).await
+        call::run(&self.operation.inner, self.asking, &self.classify, f).await
+    }
+
+    /// As [`call`](Self::call), with something to fall back on: `fallback` is told what went wrong
+    /// and makes the result instead. It runs outside the call's own timeouts, but within a scope's,
+    /// and not for an error that the classifier ignores: that one is the caller's own affair.
+    pub async fn call_or<T, E, Fut, Fallback>(
+        self,
+        f: impl Fn(Cx) -> Fut,
+        fallback: impl FnOnce(Error<E>) -> Fallback,
+    ) -> Result<T, Error<E>>
+    where
+        C: Classify<T, E>,
+        Fut: Future<Output = Result<T, E>>,
+        Fallback: Future<Output = Result<T, Error<E>>>,
+    {
+        call::run_or(&self.operation.inner, self.asking, &self.classify, f, fallback).await
+    }
+
+    /// As [`Operation::begin`]; the classifier is given to each attempt.
+    pub fn begin(&self) -> Run<'a> {
+        Run::begin(&self.operation.inner, self.asking)
+    }
+
+    /// As [`Operation::admit`].
+    pub fn admit(&self) -> Result<Permit<'a>, Stopped> {
+        permit::admit(&self.operation.inner, self.asking)
+    }
+
+    /// As [`Operation::call_blocking`].
+    pub fn call_blocking<T, E>(self, f: impl FnMut(Cx) -> Result<T, E>) -> Result<T, Error<E>>
+    where
+        C: Classify<T, E>,
+    {
+        blocking::run(&self.operation.inner, self.asking, &self.classify, f)
     }
 }
 
@@ -125,9 +205,10 @@ pub(crate) struct Inner {
     pub(crate) kind: Kind,
     pub(crate) idempotent: bool,
     pub(crate) local: Rules,
-    pub(crate) plan: ArcSwap<Plan>,
-    pub(crate) breaker: Breaker,
+    pub(crate) plans: Plans,
+    pub(crate) guard: Guard,
     pub(crate) recorder: Recorder,
+    pub(crate) observed: Observed,
     pub(crate) context: Arc<Context>,
     transitions: AtomicU64,
 }
@@ -145,17 +226,30 @@ impl Inner {
             kind: definition.kind,
             idempotent: definition.idempotent,
             local: definition.local.clone(),
-            plan: ArcSwap::from_pointee(plan),
-            breaker: Breaker::new(clock::now()),
+            guard: Guard::new(&plan, context.jitter.next(), clock::now()),
+            plans: Plans::new(plan),
             recorder: Recorder::new(),
+            observed: Observed::default(),
             context,
             transitions: AtomicU64::new(0),
         }
     }
 
-    /// Tells whoever watches that the breaker changed its state.
+    /// Puts `plan` in force and lets it judge what is known.
+    pub(crate) fn follow(&self, plan: Plan) {
+        let before = self.plans.load();
+        self.plans.replace(plan);
+        self.guard.reload(&before.plan, &plan, clock::now(), self);
+    }
+
+    /// What the breaker does.
+    pub(crate) fn state(&self) -> StateView {
+        let plan = &self.plans.load().plan;
+        self.guard.breaker.state_at(&plan.breaker, clock::now())
+    }
+
     #[cold]
-    pub(crate) fn announce(&self, transition: &Transition) {
+    fn announce(&self, transition: &Transition) {
         // Relaxed: the number only has to be new; the link sends in the order of its queue.
         let number = self.transitions.fetch_add(1, Ordering::Relaxed) + 1;
         tracing::info!(
@@ -181,9 +275,33 @@ impl Inner {
     }
 
     pub(crate) fn reset(&self) {
-        if let Some(transition) = self.breaker.reset(clock::now()) {
-            self.announce(&transition);
+        let plan = &self.plans.load().plan;
+        let changes = self.guard.breaker.reset(&plan.breaker, clock::now());
+        for transition in changes.iter() {
+            self.announce(transition);
         }
+    }
+}
+
+impl Watch for Inner {
+    fn changed(&self, transition: &Transition, standing: Standing) {
+        match standing {
+            Standing::Enforced => self.announce(transition),
+            // A trial's changes are its own: nobody's calls were refused.
+            Standing::Shadow => tracing::info!(
+                target: "fusebox",
+                operation = self.name,
+                from = transition.from.name(),
+                to = transition.to.name(),
+                cause = %transition.cause,
+                "fusebox.circuit_breaker.shadow_transition"
+            ),
+        }
+    }
+
+    fn would_refuse(&self, reason: Reason) {
+        self.recorder.record_would_refuse(lanes::current(), reason);
+        self.context.metrics.would_refuse(self.name, reason);
     }
 }
 
@@ -293,7 +411,8 @@ impl<'a> OperationBuilder<'a> {
     ) -> Self {
         self.trip().ratio = Some(RatioTrip {
             window: Window::Span(window),
-            failure_ratio: ratio,
+            failure_ratio: Some(ratio),
+            slow_call_ratio: None,
             minimum_calls: minimum_calls.unwrap_or(DEFAULT_MINIMUM_CALLS),
         });
         self
@@ -334,10 +453,6 @@ impl<'a> OperationBuilder<'a> {
     }
 
     fn trip(&mut self) -> &mut Trip {
-        let nothing = Trip {
-            consecutive_failures: None,
-            ratio: None,
-        };
-        self.local.circuit_breaker.trip.get_or_insert(nothing)
+        self.local.circuit_breaker.trip.get_or_insert_default()
     }
 }

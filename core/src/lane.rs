@@ -5,7 +5,9 @@
 //! the caller hands in its lane. A lane owned by one thread is written by a plain load and store;
 //! one that several threads share needs an atomic addition. Readers add the lanes up.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::OnceLock;
+
+use crate::atomics::{AtomicU32, Ordering};
 
 /// How many stripes a striped counter has at most.
 pub const LANES: usize = 16;
@@ -57,5 +59,37 @@ impl Lane {
         } else {
             cell.fetch_add(1, Ordering::Relaxed);
         }
+    }
+}
+
+/// One `T` for every lane in use, made when its lane is first used.
+///
+/// Each stands apart from the others by two cache lines, because processors fetch them in pairs.
+#[derive(Debug)]
+pub struct Lanes<T>([OnceLock<Box<Apart<T>>>; LANES]);
+
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Apart<T>(T);
+
+impl<T> Default for Lanes<T> {
+    fn default() -> Self {
+        Self([const { OnceLock::new() }; LANES])
+    }
+}
+
+impl<T: Default> Lanes<T> {
+    /// The part of `lane`.
+    #[inline]
+    pub fn of(&self, lane: Lane) -> &T {
+        &self.0[lane.index()].get_or_init(Box::default).0
+    }
+
+    /// The parts of all lanes in use.
+    pub fn in_use(&self) -> impl Iterator<Item = &T> {
+        self.0
+            .iter()
+            .filter_map(OnceLock::get)
+            .map(|apart| &apart.0)
     }
 }

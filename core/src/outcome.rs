@@ -84,16 +84,38 @@ impl Outcome {
 pub enum Reason {
     /// The circuit breaker is open, or half-open with all its probes out.
     CircuitOpen = 0,
+    /// An operator holds the circuit breaker open.
+    ForcedOpen = 1,
+    /// The circuit breaker has closed again and does not let everybody in yet.
+    Recovering = 2,
+    /// More calls than the rate limit allows.
+    RateLimited = 3,
+    /// The bulkhead is full, its queue too, or the wait in it was too long.
+    BulkheadFull = 4,
+    /// As many calls are under way as the dependency was found to carry.
+    ConcurrencyLimited = 5,
 }
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 1] = [Self::CircuitOpen];
+    pub const ALL: [Self; 6] = [
+        Self::CircuitOpen,
+        Self::ForcedOpen,
+        Self::Recovering,
+        Self::RateLimited,
+        Self::BulkheadFull,
+        Self::ConcurrencyLimited,
+    ];
 
     /// The reason's name in telemetry, errors and views.
     pub const fn name(self) -> &'static str {
         match self {
             Self::CircuitOpen => "circuit_open",
+            Self::ForcedOpen => "forced_open",
+            Self::Recovering => "recovering",
+            Self::RateLimited => "rate_limited",
+            Self::BulkheadFull => "bulkhead_full",
+            Self::ConcurrencyLimited => "concurrency_limited",
         }
     }
 }
@@ -158,6 +180,13 @@ pub enum Cause {
         /// All outcomes counted.
         total: u64,
     },
+    /// `slow` of `total` outcomes in the window took at least the slow-call threshold.
+    SlowCallRatio {
+        /// Slow outcomes, failed or not.
+        slow: u64,
+        /// All outcomes counted.
+        total: u64,
+    },
     /// The open duration has passed.
     OpenElapsed,
     /// The probes succeeded.
@@ -168,6 +197,10 @@ pub enum Cause {
     HalfOpenExpired,
     /// Somebody reset the breaker.
     Reset,
+    /// An operator's override decides.
+    Forced,
+    /// An operator's override has ended, and the breaker decides for itself again.
+    Released,
 }
 
 impl fmt::Display for Cause {
@@ -175,11 +208,14 @@ impl fmt::Display for Cause {
         match self {
             Self::ConsecutiveFailures(n) => write!(f, "{n} consecutive failures"),
             Self::FailureRatio { bad, total } => write!(f, "{bad} of {total} calls failed"),
+            Self::SlowCallRatio { slow, total } => write!(f, "{slow} of {total} calls were slow"),
             Self::OpenElapsed => f.write_str("open duration elapsed"),
             Self::ProbesSucceeded => f.write_str("probes succeeded"),
             Self::ProbeFailed => f.write_str("a probe failed"),
             Self::HalfOpenExpired => f.write_str("no probe settled in time"),
             Self::Reset => f.write_str("reset"),
+            Self::Forced => f.write_str("forced by an override"),
+            Self::Released => f.write_str("override ended"),
         }
     }
 }

@@ -44,6 +44,11 @@ impl Instant {
 pub struct Span(u64);
 
 impl Span {
+    /// No time at all.
+    pub const ZERO: Self = Self(0);
+    /// Longer than anything lasts.
+    pub const MAX: Self = Self(u64::MAX);
+
     /// A span of `nanos` nanoseconds.
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)

@@ -13,8 +13,10 @@ const STATUS: &str = "otel.status_code";
 const ERROR: &str = "ERROR";
 
 /// A call's spans; empty if nobody listens.
+#[derive(Debug)]
 pub(super) struct Spans(Option<Box<Open>>);
 
+#[derive(Debug)]
 struct Open {
     call: Span,
     attempt: Span,
@@ -27,10 +29,10 @@ impl Spans {
         Self(heard.then(|| Self::open(inner)))
     }
 
-    /// A call that was refused before its first attempt.
+    /// The call was refused before its first attempt.
     #[inline]
-    pub(super) fn refused(inner: &Inner, reason: Reason) {
-        if let Self(Some(open)) = Self::begin(inner) {
+    pub(super) fn refused(&self, reason: Reason) {
+        if let Some(open) = &self.0 {
             open.call.record("error.type", reason.name());
             open.call.record(STATUS, ERROR);
         }
@@ -57,17 +59,13 @@ impl Spans {
     #[inline]
     pub(super) fn attempt_begins(&mut self, inner: &Inner, number: u32) {
         if let Some(open) = &mut self.0 {
-            open.attempt = tracing::debug_span!(
-                target: "fusebox",
-                parent: &open.call,
-                "fusebox.attempt",
-                otel.kind = "client",
-                fusebox.operation = inner.name,
-                fusebox.attempt = number,
-                fusebox.outcome = Empty,
-                otel.status_code = Empty,
-            );
+            open.attempt = open.attempt_span(inner, number);
         }
+    }
+
+    /// The span of an attempt beside the one under way.
+    pub(super) fn beside(&self, inner: &Inner, number: u32) -> Option<Span> {
+        self.0.as_ref().map(|open| open.attempt_span(inner, number))
     }
 
     /// The span of the attempt under way.
@@ -104,7 +102,22 @@ impl Spans {
     }
 }
 
-fn tell(span: &Span, outcome: Outcome) {
+impl Open {
+    fn attempt_span(&self, inner: &Inner, number: u32) -> Span {
+        tracing::debug_span!(
+            target: "fusebox",
+            parent: &self.call,
+            "fusebox.attempt",
+            otel.kind = "client",
+            fusebox.operation = inner.name,
+            fusebox.attempt = number,
+            fusebox.outcome = Empty,
+            otel.status_code = Empty,
+        )
+    }
+}
+
+pub(super) fn tell(span: &Span, outcome: Outcome) {
     span.record("fusebox.outcome", outcome.name());
     if outcome.is_bad() {
         span.record(STATUS, ERROR);

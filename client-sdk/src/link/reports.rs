@@ -46,7 +46,7 @@ impl Reports {
         // Read before the state, so that a transition in between makes the report older than the
         // state it tells, never newer.
         let last_transition = inner.last_transition();
-        let view = inner.breaker.state_at(&inner.plan.load().breaker, now);
+        let view = inner.state();
         let totals = inner.recorder.totals();
         let current = Told {
             totals,

@@ -10,16 +10,21 @@
 //!   |    may it be repeated?  attempts left?  --no--> Return
 //!   |    does the sleep end before the deadline?
 //!   |    would the breaker let it in on waking?
+//!   |    does the budget pay for it?
 //!   |           | yes
 //!   +-- sleep <-+
 //! ```
 //!
 //! Everything is decided before sleeping: a sleep that cannot help is not begun, and the caller
-//! gets the dependency's own last error at once.
+//! gets the dependency's own last error at once. The budget is asked last, so that nothing is paid
+//! for a retry that is not made.
+//!
+//! A hedge is an attempt beside one that is under way; it comes out of the same attempts and the
+//! same budget.
 
 use std::time::Duration;
 
-use super::breaker::Breaker;
+use super::Guard;
 use super::plan::Plan;
 use crate::outcome::{Again, Verdict};
 use crate::time::{Instant, Span};
@@ -28,6 +33,8 @@ use crate::time::{Instant, Span};
 #[derive(Clone, Copy, Debug)]
 pub struct Execution {
     started: Instant,
+    /// When whoever called must have an answer, whatever this operation's own rules say.
+    bound: Instant,
     attempt: u32,
     in_run: bool,
 }
@@ -41,11 +48,14 @@ pub enum Next {
     Retry(Duration),
 }
 
-/// What bears on whether a failed attempt is repeated, besides the plan.
+/// What bears on whether an attempt is followed by another, besides the plan.
 #[derive(Clone, Copy, Debug)]
 pub struct Circumstances {
     /// Whether the operation may be repeated without harm.
     pub idempotent: bool,
+    /// How many first attempts the operation has made in all, this call's included, modulo
+    /// 2^32.
+    pub first_attempts: u32,
     /// Uniform over all of `u64`: the jitter.
     pub random: u64,
     /// The present.
@@ -53,28 +63,38 @@ pub struct Circumstances {
 }
 
 impl Execution {
-    /// A call that begins its first attempt.
-    pub const fn begin(started: Instant) -> Self {
+    /// A call that begins its first attempt and must end by `bound`.
+    #[inline]
+    pub const fn begin(started: Instant, bound: Instant) -> Self {
         Self {
             started,
+            bound,
             attempt: 1,
             in_run: false,
         }
     }
 
-    /// The attempt under way, from 1.
+    /// The newest attempt, from 1; hedges count.
+    #[inline]
     pub const fn attempt(&self) -> u32 {
         self.attempt
     }
 
     /// When the call began.
+    #[inline]
     pub const fn started(&self) -> Instant {
         self.started
     }
 
+    /// When the caller must have an answer, whatever the plan says.
+    #[inline]
+    pub const fn bound(&self) -> Instant {
+        self.bound
+    }
+
     /// When the whole call must have ended.
     pub fn deadline(&self, plan: &Plan) -> Instant {
-        self.started + plan.overall_timeout
+        (self.started + plan.overall_timeout).min(self.bound)
     }
 
     /// Whether a fast failure of this call should count in the breaker's consecutive run: only the
@@ -88,23 +108,50 @@ impl Execution {
     pub fn next(
         &mut self,
         plan: &Plan,
-        breaker: &Breaker,
+        guard: &Guard,
         verdict: Verdict,
         circumstances: &Circumstances,
     ) -> Next {
-        match self.delay(plan, breaker, verdict, circumstances) {
-            None => Next::Return,
-            Some(delay) => {
-                self.attempt += 1;
-                Next::Retry(delay)
-            }
+        let Circumstances {
+            first_attempts,
+            now,
+            ..
+        } = *circumstances;
+        let Some(delay) = self.delay(plan, verdict, circumstances) else {
+            return Next::Return;
+        };
+        let waking = now + Span::from(delay);
+        let makes_sense = waking < self.deadline(plan)
+            && guard.breaker.would_admit(&plan.breaker, waking)
+            && guard.budget.withdraw(&plan.budget, first_attempts, now);
+        if !makes_sense {
+            return Next::Return;
         }
+        self.attempt += 1;
+        Next::Retry(delay)
     }
 
+    /// Whether another attempt may begin beside those under way; if so, it has.
+    pub fn hedge(&mut self, plan: &Plan, guard: &Guard, circumstances: &Circumstances) -> bool {
+        let Circumstances {
+            idempotent,
+            first_attempts,
+            now,
+            ..
+        } = *circumstances;
+        let may = idempotent
+            && self.attempt < plan.max_attempts
+            && now < self.deadline(plan)
+            && guard.breaker.admits_everybody()
+            && guard.budget.withdraw(&plan.budget, first_attempts, now);
+        self.attempt += u32::from(may);
+        may
+    }
+
+    /// How long to sleep, if the verdict and the attempts so far allow another.
     fn delay(
         &self,
         plan: &Plan,
-        breaker: &Breaker,
         verdict: Verdict,
         circumstances: &Circumstances,
     ) -> Option<Duration> {
@@ -118,17 +165,14 @@ impl Execution {
             Again::No => return None,
             Again::IfIdempotent(_) if !circumstances.idempotent => return None,
             Again::NeverSent => None,
-            Again::IfIdempotent(hint) => hint,
+            Again::IfIdempotent(hint) => hint.filter(|_| plan.honor_retry_after),
         };
-        let delay = match hint {
-            Some(hint) if plan.backoff.allows(hint) => hint,
+        match hint {
+            Some(hint) if plan.backoff.allows(hint) => Some(hint),
             // A server that wants to be left alone for longer than any backoff is left alone.
-            Some(_) => return None,
-            None => plan.backoff.delay(self.attempt, circumstances.random),
-        };
-        let waking = circumstances.now + Span::from(delay);
-        let in_time = waking < self.deadline(plan);
-        (in_time && breaker.would_admit(&plan.breaker, waking)).then_some(delay)
+            Some(_) => None,
+            None => Some(plan.backoff.delay(self.attempt, circumstances.random)),
+        }
     }
 }
 

@@ -1,19 +1,92 @@
 //! Whether a call may go now, when to try again, and what its outcome means.
 //!
-//! A [`Plan`] is an operation's rules compiled for the path of every call; it is replaced whole when
-//! rules change. What lives longer than any rules is kept apart: the [`Breaker`]
-//! takes the plan's settings as an argument at every step, so a new rule judges the old state, and
-//! nothing is lost by a reload. [`Execution`] walks one call through its attempts.
+//! A [`Plan`] is an operation's rules compiled; it is replaced whole when rules change. What lives
+//! longer than any rules is kept apart, in the operation's [`Guard`]: its parts are told the rules
+//! with each step or at a reload, so a new rule judges the old state, and nothing is lost. A
+//! [`Way`] leads one attempt in and out again; an [`Execution`] walks one call through its
+//! attempts.
 //!
 //! ```text
-//! overall deadline > retry > circuit breaker > attempt timeout > the call
+//! overall deadline > retry or hedge > circuit breaker > rate limit > bulkhead > adaptive limit
+//!                  > attempt timeout > the call
 //! ```
 
+pub mod adaptive;
 pub mod breaker;
+pub mod budget;
 pub mod execution;
+pub mod hedge;
 pub mod plan;
+pub mod rate;
 pub mod retry;
+mod shadow;
+pub mod slots;
+mod way;
 
-pub use breaker::{Breaker, Observation, Permit};
+use adaptive::Adaptive;
+use budget::Budget;
+use rate::RateLimiter;
+use slots::Slots;
+use way::tell;
+
+use crate::time::Instant;
+
+pub use breaker::{Breaker, Observation, Override, Permit};
 pub use execution::{Execution, Next};
-pub use plan::Plan;
+pub use plan::{Gist, Plan};
+pub use shadow::ShadowGuard;
+pub use way::{Gate, Standing, Watch, Way};
+
+/// What one operation's callers share, and what outlives every reload.
+#[derive(Debug)]
+pub struct Guard {
+    /// Whether the dependency is to be called at all.
+    pub breaker: Breaker,
+    /// What retries and hedges are paid from.
+    pub budget: Budget,
+    /// How often it is called.
+    pub rate: RateLimiter,
+    /// Who is inside, and who is next.
+    pub bulkhead: Slots,
+    /// How many at once it carries.
+    pub adaptive: Adaptive,
+    /// The same on trial.
+    pub shadow: ShadowGuard,
+}
+
+impl Guard {
+    /// A guard at which nobody has called yet. `seed` fixes its jitter.
+    pub fn new(plan: &Plan, seed: u64, now: Instant) -> Self {
+        let (limit, room) = places(plan);
+        Self {
+            breaker: Breaker::new(&plan.breaker, seed, now),
+            budget: Budget::new(now),
+            rate: RateLimiter::new(),
+            bulkhead: Slots::new(limit, room),
+            adaptive: Adaptive::new(),
+            shadow: ShadowGuard::default(),
+        }
+    }
+
+    /// Lets `new` rules judge what `old` ones led to. Once calls can see the new plan.
+    pub fn reload<W: Watch>(&self, old: &Plan, new: &Plan, now: Instant, watch: &W) {
+        tell(
+            self.breaker.reload(&new.breaker, now),
+            Standing::Enforced,
+            watch,
+        );
+        if let (Some(old), Some(new)) = (&old.rate, &new.rate) {
+            self.rate.reload(old, new, now);
+        }
+        let (limit, room) = places(new);
+        self.bulkhead.resize(limit, room).wake();
+        self.shadow.reload(&old.shadow, &new.shadow, now, watch);
+    }
+}
+
+/// Slots, and places in the queue for one.
+fn places(plan: &Plan) -> (u32, u32) {
+    plan.bulkhead.map_or((u32::MAX, 0), |settings| {
+        (settings.max_concurrent, settings.max_queue)
+    })
+}

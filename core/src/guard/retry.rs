@@ -1,14 +1,21 @@
-//! How long to sleep before a retry: exponential, capped, then fully jittered.
+//! How long to sleep before a retry: exponential, capped, then jittered.
 //!
-//! "Full jitter" of Marc Brooker, *Exponential Backoff and Jitter* (AWS Architecture Blog, 2015),
-//! applied after the cap as gRPC's A6 does it: retries spread over the whole interval instead of
-//! piling up at its end.
+//! The jitters are those of Marc Brooker, *Exponential Backoff and Jitter* (AWS Architecture Blog,
+//! 2015), applied after the cap as gRPC's A6 does it: retries spread over the whole interval
+//! instead of piling up at its end.
+//!
+//! | jitter | sleep |
+//! |---|---|
+//! | FULL | uniform between nothing and the capped delay |
+//! | EQUAL | half the capped delay, and uniform over the other half |
+//! | NONE | the capped delay |
 
 use std::time::Duration;
 
 use crate::policy::Effective;
 use crate::policy::cascade::longest_backoff;
 use crate::policy::ratio::Multiplier;
+use crate::policy::rules::Jitter;
 
 /// Compiled backoff.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +23,7 @@ pub struct Backoff {
     base: Duration,
     max: Duration,
     multiplier: Multiplier,
+    jitter: Jitter,
 }
 
 impl Backoff {
@@ -24,6 +32,7 @@ impl Backoff {
             base: rules.base_delay,
             max: rules.max_delay,
             multiplier: rules.multiplier,
+            jitter: rules.jitter,
         }
     }
 
@@ -32,15 +41,27 @@ impl Backoff {
         hint <= self.max
     }
 
-    /// The sleep before retry `retry` (from 1): uniform between zero and
-    /// `min(base * multiplier^(retry-1), max)`. `random` is uniform over all of `u64`.
+    /// The sleep before retry `retry` (from 1): `min(base * multiplier^(retry-1), max)`, jittered.
+    /// `random` is uniform over all of `u64`.
     pub fn delay(&self, retry: u32, random: u64) -> Duration {
-        let longest = longest_backoff(retry, self.base, self.max, self.multiplier);
-        let nanos = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX);
-        let scaled = (u128::from(nanos) * u128::from(random)) >> 64;
-        // Below `nanos`, so it fits.
-        Duration::from_nanos(u64::try_from(scaled).unwrap_or(nanos))
+        let capped = longest_backoff(retry, self.base, self.max, self.multiplier);
+        match self.jitter {
+            Jitter::Full => fraction(capped, random),
+            Jitter::Equal => {
+                let half = capped / 2;
+                half + fraction(capped - half, random)
+            }
+            Jitter::None => capped,
+        }
     }
+}
+
+/// `random / 2^64` of `whole`.
+fn fraction(whole: Duration, random: u64) -> Duration {
+    let nanos = u64::try_from(whole.as_nanos()).unwrap_or(u64::MAX);
+    let scaled = (u128::from(nanos) * u128::from(random)) >> 64;
+    // Below `nanos`, so it fits.
+    Duration::from_nanos(u64::try_from(scaled).unwrap_or(nanos))
 }
 
 #[cfg(test)]
@@ -51,6 +72,7 @@ mod tests {
         base: Duration::from_millis(100),
         max: Duration::from_secs(2),
         multiplier: Multiplier::TWO,
+        jitter: Jitter::Full,
     };
 
     #[test]
@@ -70,5 +92,16 @@ mod tests {
                 "{retry}"
             );
         }
+    }
+
+    #[test]
+    fn equal_jitter_keeps_half_and_none_keeps_all() {
+        let with = |jitter| Backoff { jitter, ..BACKOFF };
+        let equal = with(Jitter::Equal);
+        assert_eq!(equal.delay(1, 0), Duration::from_millis(50));
+        assert_eq!(equal.delay(1, 1 << 63), Duration::from_millis(75));
+        assert!(equal.delay(1, u64::MAX) <= Duration::from_millis(100));
+        assert_eq!(with(Jitter::None).delay(2, 0), Duration::from_millis(200));
+        assert_eq!(with(Jitter::None).delay(99, 0), Duration::from_secs(2));
     }
 }

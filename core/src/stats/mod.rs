@@ -27,4 +27,4 @@ pub use fleet::{
 };
 pub use histogram::{BUCKETS, Histogram, InvalidHistogram, MAX_COUNT, bucket_midpoint, bucket_of};
 pub use recorder::Recorder;
-pub use totals::{InvalidTotals, Totals};
+pub use totals::{Counts, InvalidTotals, Totals};

@@ -14,25 +14,27 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, Ordering, fence};
-use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::histogram::{BUCKETS, Histogram, bucket_of};
-use super::totals::{OUTCOMES, REASONS, Totals, carries_latency};
-use crate::lane::{LANES, Lane};
+use super::totals::{Counts, OUTCOMES, REASONS, Totals, carries_latency};
+use crate::atomics::{AtomicU32, Mutex, Ordering, fence, lock};
+use crate::lane::{Lane, Lanes};
 use crate::outcome::{Outcome, Reason};
 use crate::time::Span;
 
 const LATENCIES: Range<usize> = 0..BUCKETS;
 const CALLS: usize = LATENCIES.end;
 const REFUSALS: usize = CALLS + OUTCOMES;
-const RETRIES: usize = REFUSALS + REASONS;
-const CELLS: usize = RETRIES + 1;
+const WOULD_REFUSE: usize = REFUSALS + REASONS;
+const FIRST_ATTEMPTS: usize = WOULD_REFUSE + REASONS;
+const RETRIES: usize = FIRST_ATTEMPTS + 1;
+const HEDGES: usize = RETRIES + 1;
+const CELLS: usize = HEDGES + 1;
 
 /// The counters of one operation in one process.
 #[derive(Default)]
 pub struct Recorder {
-    lanes: [OnceLock<Box<Cells>>; LANES],
+    lanes: Lanes<Cells>,
     read: Mutex<Widened>,
 }
 
@@ -42,11 +44,22 @@ impl Recorder {
         Self::default()
     }
 
+    /// Counts a call's first attempt, when it begins.
+    #[inline]
+    pub fn record_first_attempt(&self, lane: Lane) {
+        lane.bump(&self.lanes.of(lane).0[FIRST_ATTEMPTS]);
+    }
+
+    /// First attempts begun so far, modulo 2^32.
+    pub fn first_attempts(&self) -> u32 {
+        self.sum(FIRST_ATTEMPTS)
+    }
+
     /// Counts a whole call: how it ended, and for all but `Ignored` and `Cancelled` how long it
     /// took.
     #[inline]
     pub fn record(&self, lane: Lane, outcome: Outcome, latency: impl Into<Span>) {
-        let cells = self.cells(lane);
+        let cells = self.lanes.of(lane);
         lane.bump(&cells.0[CALLS + outcome as usize]);
         if carries_latency(outcome) {
             // Release: whoever sees the latency also sees the call it belongs to. Free on x86.
@@ -58,69 +71,73 @@ impl Recorder {
     /// Counts a call that was refused before it reached the dependency.
     #[inline]
     pub fn record_refusal(&self, lane: Lane, reason: Reason) {
-        lane.bump(&self.cells(lane).0[REFUSALS + reason as usize]);
+        lane.bump(&self.lanes.of(lane).0[REFUSALS + reason as usize]);
     }
 
-    /// Counts an attempt beyond a call's first.
-    #[inline]
+    /// Counts an attempt let in that a rule on trial would have refused.
+    pub fn record_would_refuse(&self, lane: Lane, reason: Reason) {
+        lane.bump(&self.lanes.of(lane).0[WOULD_REFUSE + reason as usize]);
+    }
+
+    /// Counts an attempt after a failed one.
     pub fn record_retry(&self, lane: Lane) {
-        lane.bump(&self.cells(lane).0[RETRIES]);
+        lane.bump(&self.lanes.of(lane).0[RETRIES]);
+    }
+
+    /// Counts an attempt beside a slow one.
+    pub fn record_hedge(&self, lane: Lane) {
+        lane.bump(&self.lanes.of(lane).0[HEDGES]);
     }
 
     /// Everything counted since the recorder was made. Readers wait for each other, never for a
     /// writer and no writer for them.
     pub fn totals(&self) -> Totals {
-        // Poison only says that a reader died; the figures it had widened are still right.
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut read = lock(&self.read);
         let latency =
             Histogram::from_counts(LATENCIES.map(|cell| read.widen(cell, self.sum(cell))));
         // Acquire: pairs with the fence in `record`, so that no call lags behind its latency.
         fence(Ordering::Acquire);
         let mut widened = |cell| read.widen(cell, self.sum(cell));
-        Totals::unchecked(
-            std::array::from_fn(|at| widened(CALLS + at)),
-            std::array::from_fn(|at| widened(REFUSALS + at)),
-            widened(RETRIES),
-            latency,
-        )
+        let counts = Counts {
+            calls: std::array::from_fn(|at| widened(CALLS + at)),
+            refusals: std::array::from_fn(|at| widened(REFUSALS + at)),
+            would_refuse: std::array::from_fn(|at| widened(WOULD_REFUSE + at)),
+            retries: widened(RETRIES),
+            hedges: widened(HEDGES),
+        };
+        Totals::unchecked(counts, latency)
+    }
+
+    /// How long settled calls took, so far.
+    pub fn latency(&self) -> Histogram {
+        let mut read = lock(&self.read);
+        Histogram::from_counts(LATENCIES.map(|cell| read.widen(cell, self.sum(cell))))
     }
 
     /// How many events `cell` saw over all lanes, modulo 2^32.
     fn sum(&self, cell: usize) -> u32 {
-        let lanes = self.lanes.iter().filter_map(OnceLock::get);
-        lanes.fold(0, |sum, cells| {
+        self.lanes.in_use().fold(0, |sum, cells| {
             // Relaxed: a cell never goes backwards for readers that follow each other through the
             // mutex; what else must be ordered, the fence in `totals` orders.
             sum.wrapping_add(cells.0[cell].load(Ordering::Relaxed))
         })
     }
-
-    #[inline]
-    fn cells(&self, lane: Lane) -> &Cells {
-        self.lanes[lane.index()].get_or_init(Box::default)
-    }
 }
 
 impl fmt::Debug for Recorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let used = self
-            .lanes
-            .iter()
-            .filter(|lane| lane.get().is_some())
-            .count();
         f.debug_struct("Recorder")
-            .field("lanes_used", &used)
+            .field("lanes_used", &self.lanes.in_use().count())
             .finish_non_exhaustive()
     }
 }
 
-/// One lane's counters. Aligned to two cache lines, because processors fetch them in pairs.
-#[repr(align(128))]
+/// One lane's counters.
 struct Cells([AtomicU32; CELLS]);
 
 impl Default for Cells {
     fn default() -> Self {
-        Self([const { AtomicU32::new(0) }; CELLS])
+        Self(std::array::from_fn(|_| AtomicU32::new(0)))
     }
 }
 

@@ -16,40 +16,37 @@ pub(super) const REASONS: usize = Reason::ALL.len();
 /// Absolute counts; see the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    calls: [u64; OUTCOMES],
-    refusals: [u64; REASONS],
-    retries: u64,
+    counts: Counts,
     latency: Histogram,
 }
 
+/// Everything that is counted and not measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Calls by how they ended, in the order of [`Outcome::ALL`].
+    pub calls: [u64; Outcome::ALL.len()],
+    /// Calls refused before they reached the dependency, in the order of [`Reason::ALL`].
+    pub refusals: [u64; Reason::ALL.len()],
+    /// Attempts let in that a rule on trial would have refused, in the order of [`Reason::ALL`].
+    pub would_refuse: [u64; Reason::ALL.len()],
+    /// Attempts after a failed one.
+    pub retries: u64,
+    /// Attempts beside a slow one.
+    pub hedges: u64,
+}
+
 impl Totals {
-    /// Checks figures that somebody sent: `calls` in the order of [`Outcome::ALL`], `refusals` in
-    /// that of [`Reason::ALL`].
-    pub fn new(
-        calls: [u64; Outcome::ALL.len()],
-        refusals: [u64; Reason::ALL.len()],
-        retries: u64,
-        latency: Histogram,
-    ) -> Result<Self, InvalidTotals> {
-        let totals = Self::unchecked(calls, refusals, retries, latency);
+    /// Checks figures that somebody sent.
+    pub fn new(counts: Counts, latency: Histogram) -> Result<Self, InvalidTotals> {
+        let totals = Self::unchecked(counts, latency);
         totals.check_sizes()?;
         totals.check_latencies()?;
         Ok(totals)
     }
 
     /// For the recorder, whose figures are right by construction.
-    pub(super) const fn unchecked(
-        calls: [u64; OUTCOMES],
-        refusals: [u64; REASONS],
-        retries: u64,
-        latency: Histogram,
-    ) -> Self {
-        Self {
-            calls,
-            refusals,
-            retries,
-            latency,
-        }
+    pub(super) const fn unchecked(counts: Counts, latency: Histogram) -> Self {
+        Self { counts, latency }
     }
 
     fn check_sizes(&self) -> Result<(), InvalidTotals> {
@@ -59,7 +56,13 @@ impl Totals {
         let refusals = Reason::ALL
             .iter()
             .map(|&reason| (reason.name(), self.refusals(reason)));
-        let mut figures = calls.chain(refusals).chain([("retries", self.retries)]);
+        let trials = self.counts.would_refuse.iter();
+        let trials = trials.map(|&value| ("would_refuse", value));
+        let attempts = [
+            ("retries", self.counts.retries),
+            ("hedges", self.counts.hedges),
+        ];
+        let mut figures = calls.chain(refusals).chain(trials).chain(attempts);
         match figures.find(|&(_, value)| value > MAX_COUNT) {
             Some((figure, value)) => Err(InvalidTotals::TooLarge { figure, value }),
             None => Ok(()),
@@ -76,17 +79,27 @@ impl Totals {
 
     /// Calls that ended this way.
     pub const fn calls(&self, outcome: Outcome) -> u64 {
-        self.calls[outcome as usize]
+        self.counts.calls[outcome as usize]
     }
 
     /// Calls refused for this reason before they reached the dependency.
     pub const fn refusals(&self, reason: Reason) -> u64 {
-        self.refusals[reason as usize]
+        self.counts.refusals[reason as usize]
     }
 
-    /// Attempts beyond each call's first.
+    /// Attempts let in that a rule on trial would have refused for this reason.
+    pub const fn would_refuse(&self, reason: Reason) -> u64 {
+        self.counts.would_refuse[reason as usize]
+    }
+
+    /// Attempts after a failed one.
     pub const fn retries(&self) -> u64 {
-        self.retries
+        self.counts.retries
+    }
+
+    /// Attempts beside a slow one.
+    pub const fn hedges(&self) -> u64 {
+        self.counts.hedges
     }
 
     /// How long the settled calls took.
@@ -96,17 +109,18 @@ impl Totals {
 
     /// Calls that reached the dependency, however they ended.
     pub fn all_calls(&self) -> u64 {
-        sum(&self.calls)
+        sum(&self.counts.calls)
     }
 
     /// Calls refused for any reason.
     pub fn all_refusals(&self) -> u64 {
-        sum(&self.refusals)
+        sum(&self.counts.refusals)
     }
 
-    /// How often the dependency was asked: each call's first attempt and its retries.
+    /// How often the dependency was asked: each call's first attempt, its retries and its hedges.
     pub fn attempts(&self) -> u64 {
-        self.all_calls().saturating_add(self.retries)
+        let beyond_first = self.retries().saturating_add(self.hedges());
+        self.all_calls().saturating_add(beyond_first)
     }
 
     /// Calls that speak against the dependency.
@@ -128,9 +142,7 @@ impl Totals {
 
     /// Adds `other`'s figures to these. Associative and commutative; saturates.
     pub fn merge(&mut self, other: &Self) {
-        add(&mut self.calls, &other.calls);
-        add(&mut self.refusals, &other.refusals);
-        self.retries = self.retries.saturating_add(other.retries);
+        self.counts.merge(&other.counts);
         self.latency.merge(&other.latency);
     }
 
@@ -138,10 +150,28 @@ impl Totals {
     /// cannot be an earlier state of this.
     pub fn since(&self, earlier: &Self) -> Option<Self> {
         Some(Self {
+            counts: self.counts.since(&earlier.counts)?,
+            latency: self.latency.since(&earlier.latency)?,
+        })
+    }
+}
+
+impl Counts {
+    fn merge(&mut self, other: &Self) {
+        add(&mut self.calls, &other.calls);
+        add(&mut self.refusals, &other.refusals);
+        add(&mut self.would_refuse, &other.would_refuse);
+        self.retries = self.retries.saturating_add(other.retries);
+        self.hedges = self.hedges.saturating_add(other.hedges);
+    }
+
+    fn since(&self, earlier: &Self) -> Option<Self> {
+        Some(Self {
             calls: subtract(&self.calls, &earlier.calls)?,
             refusals: subtract(&self.refusals, &earlier.refusals)?,
+            would_refuse: subtract(&self.would_refuse, &earlier.would_refuse)?,
             retries: self.retries.checked_sub(earlier.retries)?,
-            latency: self.latency.since(&earlier.latency)?,
+            hedges: self.hedges.checked_sub(earlier.hedges)?,
         })
     }
 }

@@ -6,7 +6,7 @@
 use fusebox_core::key::OperationName;
 use fusebox_core::outcome::{CircuitState, Outcome, Reason};
 use fusebox_core::policy::Violations;
-use fusebox_core::stats::{BUCKETS, Histogram, OperationReport, Report, Totals, TransitionReport};
+use fusebox_core::stats::{Counts, BUCKETS, Histogram, OperationReport, Report, Totals, TransitionReport};
 
 use super::text::name;
 use super::time::{age_from_wire, duration_to_wire};
@@ -63,8 +63,10 @@ pub fn operation_to_wire(report: &OperationReport) -> v1::OperationStats {
     v1::OperationStats {
         operation: report.operation.to_string(),
         calls: Some(calls_to_wire(&report.totals)),
-        refusals: Some(refusals_to_wire(&report.totals)),
+        refusals: Some(refusals_to_wire(|reason| report.totals.refusals(reason))),
+        would_refuse: Some(refusals_to_wire(|reason| report.totals.would_refuse(reason))),
         retries: report.totals.retries(),
+        hedges: report.totals.hedges(),
         latency: Some(histogram_to_wire(report.totals.latency())),
         circuit_state: state_to_wire(report.state).into(),
         circuit_state_age: Some(duration_to_wire(report.state_age)),
@@ -137,12 +139,15 @@ fn state(found: &mut Violations, field: &str, wire: i32) -> Option<CircuitState>
 fn totals_from_wire(found: &mut Violations, wire: &v1::OperationStats) -> Option<Totals> {
     let calls = wire.calls.unwrap_or_default();
     let refusals = wire.refusals.unwrap_or_default();
-    let totals = Totals::new(
-        Outcome::ALL.map(|outcome| calls_of(&calls, outcome)),
-        Reason::ALL.map(|reason| refusals_of(&refusals, reason)),
-        wire.retries,
-        histogram_from_wire(found, wire.latency.as_ref())?,
-    );
+    let would_refuse = wire.would_refuse.unwrap_or_default();
+    let counts = Counts {
+        calls: Outcome::ALL.map(|outcome| calls_of(&calls, outcome)),
+        refusals: Reason::ALL.map(|reason| refusals_of(&refusals, reason)),
+        would_refuse: Reason::ALL.map(|reason| refusals_of(&would_refuse, reason)),
+        retries: wire.retries,
+        hedges: wire.hedges,
+    };
+    let totals = Totals::new(counts, histogram_from_wire(found, wire.latency.as_ref())?);
     found.keep("stats_report.operations.calls", "impossible", totals)
 }
 
@@ -171,12 +176,22 @@ fn calls_to_wire(totals: &Totals) -> v1::CallCounts {
 fn refusals_of(wire: &v1::RefusalCounts, reason: Reason) -> u64 {
     match reason {
         Reason::CircuitOpen => wire.circuit_open,
+        Reason::ForcedOpen => wire.forced_open,
+        Reason::Recovering => wire.recovering,
+        Reason::RateLimited => wire.rate_limited,
+        Reason::BulkheadFull => wire.bulkhead_full,
+        Reason::ConcurrencyLimited => wire.concurrency_limited,
     }
 }
 
-fn refusals_to_wire(totals: &Totals) -> v1::RefusalCounts {
+fn refusals_to_wire(count: impl Fn(Reason) -> u64) -> v1::RefusalCounts {
     v1::RefusalCounts {
-        circuit_open: totals.refusals(Reason::CircuitOpen),
+        circuit_open: count(Reason::CircuitOpen),
+        forced_open: count(Reason::ForcedOpen),
+        recovering: count(Reason::Recovering),
+        rate_limited: count(Reason::RateLimited),
+        bulkhead_full: count(Reason::BulkheadFull),
+        concurrency_limited: count(Reason::ConcurrencyLimited),
     }
 }
 

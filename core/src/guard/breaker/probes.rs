@@ -12,6 +12,8 @@ pub(super) struct Probes {
     let_out: Instant,
     good: u32,
     bad: u32,
+    /// Of both.
+    slow: u32,
 }
 
 impl Probes {
@@ -44,26 +46,48 @@ impl Probes {
     pub(super) fn settle(&mut self, observation: Observation) {
         self.in_flight = self.in_flight.saturating_sub(1);
         match observation {
-            Observation::Good => self.good += 1,
-            Observation::Bad { .. } => self.bad += 1,
+            Observation::Good { slow } => {
+                self.good += 1;
+                self.slow += u32::from(slow);
+            }
+            Observation::Bad { slow, .. } => {
+                self.bad += 1;
+                self.slow += u32::from(slow);
+            }
             Observation::Neutral => {}
         }
     }
 
-    /// The closed state's own thresholds decide: a run of failures is broken by one failed probe, a
-    /// ratio is taken once all permits have been settled.
+    /// What the probes so far decide. `half_open_successes` has the first word: closed once that
+    /// many succeeded, open once they no longer can. Without it the closed state's own thresholds
+    /// decide: a run of failures is broken by one failed probe, a ratio is taken once all permits
+    /// have been settled.
     pub(super) fn verdict(&self, settings: &Settings) -> Option<(CircuitState, Cause)> {
-        let failed = (CircuitState::Open, Cause::ProbeFailed);
+        let failed = Some((CircuitState::Open, Cause::ProbeFailed));
+        let succeeded = Some((CircuitState::Closed, Cause::ProbesSucceeded));
+        if let Some(wanted) = settings.half_open_successes {
+            let lost = self.bad > settings.half_open_permits.saturating_sub(wanted);
+            return if self.good >= wanted {
+                succeeded
+            } else if lost {
+                failed
+            } else {
+                None
+            };
+        }
         if settings.consecutive_failures.is_some() && self.bad > 0 {
-            return Some(failed);
+            return failed;
         }
         if self.settled() < settings.half_open_permits {
             return None;
         }
-        let (bad, total) = (u64::from(self.bad), u64::from(self.settled()));
-        match &settings.ratio {
-            Some(ratio) if ratio.failure_ratio.is_reached(bad, total) => Some(failed),
-            _ => Some((CircuitState::Closed, Cause::ProbesSucceeded)),
-        }
+        let total = u64::from(self.settled());
+        let reached = settings.ratio.as_ref().is_some_and(|ratio| {
+            let reaches = |ratio: Option<crate::policy::ratio::Ratio>, part: u32| {
+                ratio.is_some_and(|ratio| ratio.is_reached(part.into(), total))
+            };
+            reaches(ratio.failure, self.bad) || reaches(ratio.slow, self.slow)
+        });
+        if reached { failed } else { succeeded }
     }
 }

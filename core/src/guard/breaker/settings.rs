@@ -1,11 +1,14 @@
 //! A breaker's rules, compiled.
 
-use crate::policy::Effective;
-use crate::policy::ratio::Ratio;
-use crate::policy::rules::Window;
-use crate::time::{Instant, Span};
+use std::time::Duration;
 
-/// How many buckets a window has.
+use super::window::Trace;
+use crate::policy::cascade::{BreakerRules, longest_backoff};
+use crate::policy::ratio::{Multiplier, Ratio, Share};
+use crate::policy::rules::{RatioTrip, Window};
+use crate::time::Span;
+
+/// How many buckets a time window has.
 pub(super) const BUCKETS: usize = 10;
 
 /// What a breaker is told with every call.
@@ -13,57 +16,150 @@ pub(super) const BUCKETS: usize = 10;
 pub struct Settings {
     /// Opens after that many failures in a row.
     pub(super) consecutive_failures: Option<u32>,
-    /// Opens at a share of failures.
+    /// Opens at a share of failures or of slow calls.
     pub(super) ratio: Option<RatioSettings>,
-    pub(super) open_duration: Span,
+    /// Attempts that take at least this long are slow; never, if no rule asks.
+    pub(super) slow: Span,
+    pub(super) opening: OpeningSettings,
     pub(super) half_open_permits: u32,
+    pub(super) half_open_successes: Option<u32>,
     pub(super) max_half_open: Span,
+    /// Over how long admission grows after recovery; zero: at once.
+    pub(super) ramp: Span,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RatioSettings {
-    pub(super) failure_ratio: Ratio,
-    pub(super) minimum_calls: u64,
+    pub(super) failure: Option<Ratio>,
+    pub(super) slow: Option<Ratio>,
+    pub(super) minimum_calls: u32,
     /// The fewest failures among `minimum_calls` that reach the ratio.
-    pub(super) least_bad: u64,
-    bucket_nanos: u64,
-    /// Counts the window's changes of shape.
+    pub(super) least_failed: u32,
+    /// The fewest slow calls among `minimum_calls` that reach theirs.
+    pub(super) least_slow: u32,
+    pub(super) window: WindowSettings,
+    /// Counts the window's changes.
     pub(super) shape: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WindowSettings {
+    Time(Trace),
+    /// Of so many calls.
+    Count(u32),
+}
+
+/// How long an open state lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OpeningSettings {
+    duration: Span,
+    max: Span,
+    multiplier: Multiplier,
+    jitter: Share,
 }
 
 impl Settings {
     /// Compiles `rules`; `previous` tells whether the window's shape has changed.
-    pub(crate) fn compile(rules: &Effective, previous: Option<&Self>) -> Self {
+    pub fn compile(rules: &BreakerRules, previous: Option<&Self>) -> Self {
         let before = previous.and_then(|settings| settings.ratio.as_ref());
-        let ratio = rules.trip.ratio.map(|trip| {
-            let Window::Span(span) = trip.window;
-            let bucket_nanos = (Span::from(span).as_nanos() / BUCKETS as u64).max(1);
-            let minimum_calls = u64::from(trip.minimum_calls);
-            RatioSettings {
-                failure_ratio: trip.failure_ratio,
-                minimum_calls,
-                least_bad: trip.failure_ratio.least_part(minimum_calls),
-                bucket_nanos,
-                shape: before.map_or(0, |before| {
-                    let changed = before.bucket_nanos != bucket_nanos;
-                    before.shape.wrapping_add(u8::from(changed))
-                }),
-            }
-        });
+        let asks_for_slow = |trip: &RatioTrip| trip.slow_call_ratio.is_some();
         Self {
             consecutive_failures: rules.trip.consecutive_failures,
-            ratio,
-            open_duration: rules.open_duration.into(),
+            ratio: rules
+                .trip
+                .ratio
+                .map(|trip| RatioSettings::compile(&trip, before)),
+            slow: rules
+                .trip
+                .slow_call_threshold
+                .filter(|_| rules.trip.ratio.as_ref().is_some_and(asks_for_slow))
+                .map_or(Span::MAX, Span::from),
+            opening: OpeningSettings {
+                duration: rules.open_duration.into(),
+                max: rules.max_open_duration.into(),
+                multiplier: rules.open_multiplier,
+                jitter: rules.open_jitter,
+            },
             half_open_permits: rules.half_open_permits,
+            half_open_successes: rules.half_open_successes,
             max_half_open: rules.max_half_open.into(),
+            ramp: rules.recovery_ramp.into(),
         }
+    }
+
+    /// From which length on an attempt is slow.
+    #[inline]
+    pub(crate) const fn slow(&self) -> Span {
+        self.slow
+    }
+
+    /// What a success needs to leave its trace in the window, if that is one over time.
+    pub fn trace(&self) -> Option<Trace> {
+        self.ratio.as_ref().and_then(RatioSettings::trace)
+    }
+
+    /// Whether the window counts calls.
+    pub(super) fn is_counted(&self) -> bool {
+        self.ratio.is_some_and(|ratio| ratio.trace().is_none())
     }
 }
 
 impl RatioSettings {
-    /// The number of the bucket that `now` falls into.
-    #[inline]
-    pub(super) const fn bucket(&self, now: Instant) -> u64 {
-        now.as_nanos() / self.bucket_nanos
+    fn compile(trip: &RatioTrip, before: Option<&Self>) -> Self {
+        let minimum_calls = trip.minimum_calls;
+        let least = |ratio: Option<Ratio>| {
+            let part = ratio.map(|ratio| ratio.least_part(minimum_calls.into()));
+            part.and_then(|part| u32::try_from(part).ok())
+                .unwrap_or(u32::MAX)
+        };
+        let shape = before.map_or(0, |before| {
+            let unchanged = before.is_of(trip.window);
+            before.shape.wrapping_add(u8::from(!unchanged))
+        });
+        Self {
+            failure: trip.failure_ratio,
+            slow: trip.slow_call_ratio,
+            minimum_calls,
+            least_failed: least(trip.failure_ratio),
+            least_slow: least(trip.slow_call_ratio),
+            window: match trip.window {
+                Window::Span(span) => WindowSettings::Time(Trace::new(bucket_nanos(span), shape)),
+                Window::Calls(size) => WindowSettings::Count(size.max(1)),
+            },
+            shape,
+        }
+    }
+
+    fn is_of(&self, window: Window) -> bool {
+        match (self.window, window) {
+            (WindowSettings::Time(trace), Window::Span(span)) => trace.is_of(bucket_nanos(span)),
+            (WindowSettings::Count(size), Window::Calls(calls)) => size == calls,
+            _ => false,
+        }
+    }
+
+    pub(super) const fn trace(&self) -> Option<Trace> {
+        match self.window {
+            WindowSettings::Time(trace) => Some(trace),
+            WindowSettings::Count(_) => None,
+        }
     }
 }
+
+fn bucket_nanos(span: Duration) -> u64 {
+    (Span::from(span).as_nanos() / BUCKETS as u64).max(1)
+}
+
+impl OpeningSettings {
+    /// How long the `opening`th open state in a row (from 1) lasts:
+    /// `min(duration * multiplier^(opening-1), max)`, less a random part of up to the jitter's
+    /// share. `draw` is uniform over all of `u64`.
+    pub(super) fn length(&self, opening: u32, draw: u64) -> Span {
+        let (duration, max) = (self.duration.as_duration(), self.max.as_duration());
+        let grown = Span::from(longest_backoff(opening, duration, max, self.multiplier));
+        let most = u128::from(grown.as_nanos()) * u128::from(self.jitter.basis_points()) / 10_000;
+        let less = (most * u128::from(draw)) >> 64;
+        Span::from_nanos(grown.as_nanos() - u64::try_from(less).unwrap_or(0))
+    }
+}
+

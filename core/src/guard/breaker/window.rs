@@ -1,98 +1,201 @@
 //! A sliding time window of fixed size: ten buckets, whatever the traffic.
 //!
 //! The window is the current, partly filled bucket and the nine before it; an outcome leaves it
-//! between nine and ten tenths of the span later. Failures are rare and counted under the breaker's
-//! mutex. Successes are every call, so they are striped over lanes.
+//! between nine and ten tenths of the span later. Failures and slow calls are rare and counted
+//! under the breaker's mutex. Plain successes are every call, so they are striped over lanes.
 //!
 //! A cell is stamped with the bucket, the generation and the window's shape it belongs to, and
 //! readers pass over cells with any other stamp. So nothing ever has to be swept: an expired
 //! bucket, a transition and a change of shape all empty the window by no longer matching.
+//!
+//! A lane remembers where its present bucket ends, so that a success costs a comparison and not a
+//! division.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use super::settings::{BUCKETS, RatioSettings, Settings};
-use crate::lane::{LANES, Lane};
+use super::figures::Figures;
+use super::settings::BUCKETS;
+use crate::atomics::{AtomicU64, Ordering};
+use crate::lane::{Lane, Lanes};
 use crate::time::Instant;
 
-/// Failures by bucket.
-#[derive(Debug, Default)]
-pub(super) struct Failures {
-    cells: [(Stamp, u32); BUCKETS],
+/// What a success has to know of a time window to leave its trace there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trace {
+    bucket_nanos: u64,
+    shape: u8,
 }
 
-impl Failures {
-    pub(super) fn record(&mut self, settings: &Settings, now: Instant) {
-        let Some(ratio) = &settings.ratio else {
-            return;
-        };
-        let bucket = ratio.bucket(now);
-        // The generation needs no part in this stamp: a transition drops the whole account.
-        let stamp = Stamp::new(bucket, 0, ratio.shape);
-        let (seen, count) = &mut self.cells[slot(bucket)];
-        *count = if *seen == stamp {
-            count.saturating_add(1)
-        } else {
-            1
-        };
-        *seen = stamp;
+impl Trace {
+    pub(super) const fn new(bucket_nanos: u64, shape: u8) -> Self {
+        Self {
+            bucket_nanos,
+            shape,
+        }
     }
 
-    pub(super) fn count(&self, settings: &Settings, now: Instant) -> u64 {
-        settings.ratio.as_ref().map_or(0, |ratio| {
-            buckets(ratio, now)
-                .map(|bucket| match self.cells[slot(bucket)] {
-                    (stamp, count) if stamp == Stamp::new(bucket, 0, ratio.shape) => count.into(),
-                    _ => 0,
-                })
-                .sum()
+    pub(super) const fn is_of(self, bucket_nanos: u64) -> bool {
+        self.bucket_nanos == bucket_nanos
+    }
+
+    /// The number of the bucket that `now` falls into.
+    const fn bucket(self, now: Instant) -> u64 {
+        now.as_nanos() / self.bucket_nanos
+    }
+
+    /// As two words, for a reader that keeps it among others.
+    pub const fn to_words(self) -> (u64, u64) {
+        (self.bucket_nanos, self.shape as u64)
+    }
+
+    /// The inverse of [`to_words`](Self::to_words); `None` for zeros.
+    #[inline]
+    pub const fn from_words((bucket_nanos, shape): (u64, u64)) -> Option<Self> {
+        if bucket_nanos == 0 {
+            return None;
+        }
+        let shape = (shape & 0xff) as u8;
+        Some(Self {
+            bucket_nanos,
+            shape,
         })
+    }
+
+    /// When the bucket of `now` ends.
+    pub(super) const fn bucket_end(self, now: Instant) -> Instant {
+        let next = self.bucket(now).saturating_add(1);
+        Instant::from_nanos(next.saturating_mul(self.bucket_nanos))
+    }
+
+    /// The buckets of the window that ends now.
+    fn buckets(self, now: Instant) -> impl Iterator<Item = u64> {
+        let current = self.bucket(now);
+        current.saturating_sub(BUCKETS as u64 - 1)..=current
+    }
+}
+
+/// Failures and slow calls, by bucket.
+#[derive(Debug, Default)]
+pub(super) struct Troubles {
+    cells: [Cell; BUCKETS],
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Cell {
+    stamp: Stamp,
+    failed: u32,
+    slow: u32,
+    outcomes: u32,
+}
+
+impl Troubles {
+    pub(super) fn record(&mut self, trace: Trace, failed: bool, slow: bool, now: Instant) {
+        let bucket = trace.bucket(now);
+        // The generation needs no part in this stamp: a transition drops the whole account.
+        let stamp = Stamp::new(bucket, 0, trace.shape);
+        let cell = &mut self.cells[slot(bucket)];
+        if cell.stamp != stamp {
+            *cell = Cell {
+                stamp,
+                ..Cell::default()
+            };
+        }
+        cell.failed = cell.failed.saturating_add(failed.into());
+        cell.slow = cell.slow.saturating_add(slow.into());
+        cell.outcomes = cell.outcomes.saturating_add(1);
+    }
+
+    pub(super) fn figures(&self, trace: Trace, now: Instant) -> Figures {
+        let mut figures = Figures::default();
+        for bucket in trace.buckets(now) {
+            let cell = &self.cells[slot(bucket)];
+            if cell.stamp == Stamp::new(bucket, 0, trace.shape) {
+                figures.failed += u64::from(cell.failed);
+                figures.slow += u64::from(cell.slow);
+                figures.total += u64::from(cell.outcomes);
+            }
+        }
+        figures
     }
 }
 
 /// Successes by lane and bucket.
 #[derive(Debug, Default)]
 pub(super) struct Successes {
-    lanes: [OnceLock<Box<LaneCells>>; LANES],
+    lanes: Lanes<LaneCells>,
 }
 
-/// Apart by more than a pair of cache lines, so that no two lanes share one.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct LaneCells([AtomicU64; BUCKETS]);
+#[derive(Debug)]
+struct LaneCells {
+    /// When the bucket last written ends. Only an owned lane keeps it.
+    until: AtomicU64,
+    /// Where that bucket's cell is.
+    slot: AtomicU64,
+    cells: [AtomicU64; BUCKETS],
+}
+
+impl Default for LaneCells {
+    fn default() -> Self {
+        Self {
+            until: AtomicU64::new(0),
+            slot: AtomicU64::new(0),
+            cells: std::array::from_fn(|_| AtomicU64::new(0)),
+        }
+    }
+}
 
 impl Successes {
     #[inline]
-    pub(super) fn record(&self, ratio: &RatioSettings, generation: u64, now: Instant, lane: Lane) {
-        let bucket = ratio.bucket(now);
-        let stamp = Stamp::new(bucket, generation, ratio.shape);
-        let cells = self.lanes[lane.index()].get_or_init(Box::default);
-        let cell = &cells.0[slot(bucket)];
+    pub(super) fn record(&self, trace: Trace, generation: u64, now: Instant, lane: Lane) {
+        let cells = self.lanes.of(lane);
+        if !lane.is_owned() {
+            return cells.add_shared(Stamp::of(trace, generation, now));
+        }
         // Relaxed throughout: one cell is one word, so its stamp and count always belong together,
         // and a reader that misses the newest success judges as if it had come a moment later.
-        if lane.is_owned() {
-            cell.store(
-                stamp.count_in(cell.load(Ordering::Relaxed)),
-                Ordering::Relaxed,
-            );
-        } else {
-            let add = |bits| Some(stamp.count_in(bits));
-            // The closure never declines, so this cannot fail.
-            let _ = cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        if now.as_nanos() < cells.until.load(Ordering::Relaxed) {
+            let cell = &cells.cells[slot(cells.slot.load(Ordering::Relaxed))];
+            let bits = cell.load(Ordering::Relaxed);
+            if Stamp::in_cell(bits).belongs_to(generation, trace.shape) && !is_full(bits) {
+                return cell.store(bits + 1, Ordering::Relaxed);
+            }
         }
+        cells.turn(trace, generation, now);
     }
 
-    pub(super) fn count(&self, ratio: &RatioSettings, generation: u64, now: Instant) -> u64 {
-        let lanes = self.lanes.iter().filter_map(OnceLock::get);
-        lanes
-            .flat_map(|cells| {
-                buckets(ratio, now).map(|bucket| {
-                    // Relaxed: see `record`.
-                    let bits = cells.0[slot(bucket)].load(Ordering::Relaxed);
-                    Stamp::new(bucket, generation, ratio.shape).count_of(bits)
-                })
-            })
-            .sum()
+    pub(super) fn count(&self, trace: Trace, generation: u64, now: Instant) -> u64 {
+        let in_lane = |lane: &LaneCells| -> u64 {
+            let counts = trace.buckets(now).map(|bucket| {
+                // Relaxed: see `record`.
+                let bits = lane.cells[slot(bucket)].load(Ordering::Relaxed);
+                Stamp::new(bucket, generation, trace.shape).count_of(bits)
+            });
+            counts.sum()
+        };
+        self.lanes.in_use().map(in_lane).sum()
+    }
+}
+
+impl LaneCells {
+    /// The first success of a bucket on an owned lane.
+    #[cold]
+    fn turn(&self, trace: Trace, generation: u64, now: Instant) {
+        let bucket = trace.bucket(now);
+        let stamp = Stamp::new(bucket, generation, trace.shape);
+        let cell = &self.cells[slot(bucket)];
+        // Relaxed: see `Successes::record`.
+        cell.store(
+            stamp.count_in(cell.load(Ordering::Relaxed)),
+            Ordering::Relaxed,
+        );
+        self.slot.store(slot(bucket) as u64, Ordering::Relaxed);
+        let until = trace.bucket_end(now).as_nanos();
+        self.until.store(until, Ordering::Relaxed);
+    }
+
+    fn add_shared(&self, stamp: Stamp) {
+        let cell = &self.cells[slot(stamp.bucket())];
+        let add = |bits| Some(stamp.count_in(bits));
+        // Relaxed: see `Successes::record`. The closure never declines, so this cannot fail.
+        let _ = cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
 }
 
@@ -106,18 +209,41 @@ struct Stamp(u64);
 
 const COUNT_BITS: u32 = 24;
 const COUNT_MAX: u64 = (1 << COUNT_BITS) - 1;
+/// A multiple of BUCKETS, so that a bucket cut to it keeps its slot.
+const BUCKET_WRAP: u64 = (1 << 26) / BUCKETS as u64 * BUCKETS as u64;
+const TAG_BITS: u32 = 14;
 
 impl Stamp {
     #[inline]
     const fn new(bucket: u64, generation: u64, shape: u8) -> Self {
-        let bucket = bucket & ((1 << 26) - 1);
-        let generation = generation & 0xff;
-        let shape = (shape & 0x3f) as u64;
-        Self(bucket << 14 | generation << 6 | shape)
+        Self((bucket % BUCKET_WRAP) << TAG_BITS | Self::tag(generation, shape))
+    }
+
+    const fn of(trace: Trace, generation: u64, now: Instant) -> Self {
+        Self::new(trace.bucket(now), generation, trace.shape)
+    }
+
+    #[inline]
+    const fn tag(generation: u64, shape: u8) -> u64 {
+        (generation & 0xff) << 6 | (shape & 0x3f) as u64
+    }
+
+    #[inline]
+    const fn in_cell(bits: u64) -> Self {
+        Self(bits >> COUNT_BITS)
+    }
+
+    /// Whether generation and shape are these.
+    #[inline]
+    const fn belongs_to(self, generation: u64, shape: u8) -> bool {
+        self.0 & ((1 << TAG_BITS) - 1) == Self::tag(generation, shape)
+    }
+
+    const fn bucket(self) -> u64 {
+        self.0 >> TAG_BITS
     }
 
     /// The cell `bits` with one more, or, if it belongs elsewhere, a fresh cell with one.
-    #[inline]
     const fn count_in(self, bits: u64) -> u64 {
         let count = self.count_of(bits);
         let count = if count < COUNT_MAX { count + 1 } else { count };
@@ -125,7 +251,6 @@ impl Stamp {
     }
 
     /// The count of the cell `bits`; zero if it belongs elsewhere.
-    #[inline]
     const fn count_of(self, bits: u64) -> u64 {
         if bits >> COUNT_BITS == self.0 {
             bits & COUNT_MAX
@@ -135,10 +260,9 @@ impl Stamp {
     }
 }
 
-/// The buckets of the window that ends now.
-fn buckets(ratio: &RatioSettings, now: Instant) -> impl Iterator<Item = u64> {
-    let current = ratio.bucket(now);
-    current.saturating_sub(BUCKETS as u64 - 1)..=current
+#[inline]
+const fn is_full(bits: u64) -> bool {
+    bits & COUNT_MAX == COUNT_MAX
 }
 
 #[inline]

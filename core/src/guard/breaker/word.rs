@@ -1,39 +1,70 @@
 //! The one word that every call reads: generation, flags, state.
 //!
 //! ```text
-//!  63                                    4   3        2       1 0
-//! +----------------------------------------+--------+-------+-----+
-//! |              generation                | in run | armed |state|
-//! +----------------------------------------+--------+-------+-----+
+//!  63                        8  7  6    5       4        3        2      1 0
+//! +----------------------------+------+-------+-------+--------+-------+-----+
+//! |         generation         |forced|counted|ramping| in run | armed |state|
+//! +----------------------------+------+-------+-------+--------+-------+-----+
 //! ```
 //!
-//! Closed is zero and so are quiet flags: a calm breaker is four zero bits.
+//! Closed is zero and so are quiet flags: a calm breaker is eight zero bits.
 
+use super::forced::Forced;
 use crate::outcome::CircuitState;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Word(u64);
 
-/// What a success must look out for in the closed state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What callers must look out for, besides the state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Flags {
-    /// There is a run of failures to end.
-    pub(super) in_run: bool,
-    /// There are enough failures for the ratio to be reached.
+    /// Closed, and there are enough failures or slow calls for a ratio to be reached.
     pub(super) armed: bool,
+    /// Closed, and there is a run of failures to end.
+    pub(super) in_run: bool,
+    /// Closed, and only a share is let in.
+    pub(super) ramping: bool,
+    /// The window counts calls, so that every outcome has its place in one order.
+    pub(super) counted: bool,
+    /// An operator decides.
+    pub(super) forced: Option<Forced>,
 }
 
-const STATE: u64 = 0b0011;
-const ARMED: u64 = 0b0100;
-const IN_RUN: u64 = 0b1000;
-const LOW: u64 = 0b1111;
-const GENERATION_SHIFT: u32 = 4;
+const STATE: u64 = 0b0000_0011;
+const ARMED: u64 = 0b0000_0100;
+const IN_RUN: u64 = 0b0000_1000;
+const RAMPING: u64 = 0b0001_0000;
+const COUNTED: u64 = 0b0010_0000;
+const FORCED_OPEN: u64 = 0b0100_0000;
+const FORCED_CLOSED: u64 = 0b1000_0000;
+const FORCED: u64 = FORCED_OPEN | FORCED_CLOSED;
+const LOW: u64 = 0xff;
+const GENERATION_SHIFT: u32 = 8;
 
 impl Word {
-    pub(super) const fn closed(generation: u64) -> Self {
-        Self(generation << GENERATION_SHIFT)
+    pub(super) const fn new(generation: u64, state: CircuitState, flags: Flags) -> Self {
+        let mut bits = (generation << GENERATION_SHIFT) | state as u64;
+        if flags.armed {
+            bits |= ARMED;
+        }
+        if flags.in_run {
+            bits |= IN_RUN;
+        }
+        if flags.ramping {
+            bits |= RAMPING;
+        }
+        if flags.counted {
+            bits |= COUNTED;
+        }
+        bits |= match flags.forced {
+            None => 0,
+            Some(Forced::Open) => FORCED_OPEN,
+            Some(Forced::Closed) => FORCED_CLOSED,
+        };
+        Self(bits)
     }
 
+    #[inline]
     pub(super) const fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
@@ -62,20 +93,30 @@ impl Word {
         self.0 & LOW == 0
     }
 
-    /// Closed, with no run to end, but with failures enough for the ratio.
+    /// Calm, but for failures enough for a ratio.
     #[inline]
     pub(super) const fn is_only_armed(self) -> bool {
         self.0 & LOW == ARMED
     }
 
-    pub(super) const fn with_flags(self, flags: Flags) -> Self {
-        let armed = if flags.armed { ARMED } else { 0 };
-        let in_run = if flags.in_run { IN_RUN } else { 0 };
-        Self(self.0 & !(ARMED | IN_RUN) | armed | in_run)
+    /// Closed, and everybody is let in.
+    #[inline]
+    pub(super) const fn lets_all_in(self) -> bool {
+        self.0 & (STATE | RAMPING | FORCED) == 0
     }
 
-    /// The next generation, in state `to`, with quiet flags.
-    pub(super) const fn entering(self, to: CircuitState) -> Self {
-        Self(((self.generation() + 1) << GENERATION_SHIFT) | to as u64)
+    /// Open of its own accord.
+    #[inline]
+    pub(super) const fn is_open_unforced(self) -> bool {
+        self.0 & (STATE | FORCED) == CircuitState::Open as u64
+    }
+
+    #[inline]
+    pub(super) const fn forced(self) -> Option<Forced> {
+        match self.0 & FORCED {
+            0 => None,
+            FORCED_OPEN => Some(Forced::Open),
+            _ => Some(Forced::Closed),
+        }
     }
 }

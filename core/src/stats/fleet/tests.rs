@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::key::{Epoch, InstanceId, Labels, PolicyName};
 use crate::outcome::{CircuitState, Reason};
-use crate::stats::{Histogram, Totals};
+use crate::stats::{Counts, Histogram, Totals};
 
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -36,7 +36,11 @@ fn totals(good: u64, bad: u64) -> Totals {
     let bucket = u32::try_from(crate::stats::bucket_of(Duration::from_millis(1))).unwrap();
     let latencies = Some((bucket, good + bad)).filter(|&(_, count)| count > 0);
     let latency = Histogram::from_pairs(latencies).unwrap();
-    Totals::new([good, bad, 0, 0, 0, 0], [0; Reason::ALL.len()], 0, latency).unwrap()
+    let counts = Counts {
+        calls: [good, bad, 0, 0, 0, 0],
+        ..Counts::default()
+    };
+    Totals::new(counts, latency).unwrap()
 }
 
 fn part(operation: &str, totals: Totals) -> OperationReport {
@@ -216,12 +220,13 @@ fn rates_are_of_the_last_ten_seconds_and_quantiles_of_the_last_minute() {
 fn retries_and_refusals_are_told_beside_the_calls() {
     let mut fleet = fleet();
     let session = connect(&mut fleet, "a", 1, 0);
-    let told = Totals::new(
-        [10, 0, 0, 5, 0, 0],
-        [90; Reason::ALL.len()],
-        15,
-        Histogram::default(),
-    );
+    let counts = Counts {
+        calls: [10, 0, 0, 5, 0, 0],
+        refusals: [90; Reason::ALL.len()],
+        retries: 15,
+        ..Counts::default()
+    };
+    let told = Totals::new(counts, Histogram::default());
     fleet.absorb(session, first([part("pay", Totals::default())]), at(0));
     fleet.absorb(session, report([part("pay", told.unwrap())]), at(9));
     let rates = view(&fleet, "pay", 9).last_ten_seconds;

@@ -30,8 +30,14 @@ fn with_latency(bucket_deltas: &[u32], counts: &[u64]) -> v1::OperationStats {
 
 #[test]
 fn every_count_has_its_own_place_on_the_wire() {
-    let calls = [10, 20, 30, 40, 50, 60];
-    let totals = Totals::new(calls, [7], 8, Histogram::default()).unwrap();
+    let told = Counts {
+        calls: [10, 20, 30, 40, 50, 60],
+        refusals: [1, 2, 3, 4, 5, 6],
+        would_refuse: [11, 12, 13, 14, 15, 16],
+        retries: 7,
+        hedges: 8,
+    };
+    let totals = Totals::new(told, Histogram::default()).unwrap();
     let wire = operation_to_wire(&OperationReport {
         operation: OperationName::new("x").unwrap(),
         totals: totals.clone(),
@@ -41,6 +47,8 @@ fn every_count_has_its_own_place_on_the_wire() {
     });
     let counts = wire.calls.unwrap();
     assert_eq!((counts.success, counts.late), (10, 60));
+    assert_eq!(wire.refusals.unwrap().rate_limited, 4);
+    assert_eq!(wire.would_refuse.unwrap().rate_limited, 14);
     assert_eq!(operation_from_wire(&wire).unwrap().totals, totals);
 }
 
@@ -115,8 +123,9 @@ proptest! {
     fn a_report_survives_the_wire(
         latencies in prop::collection::vec(0_u64..10_000_000_000_000, 0..50),
         calls in any::<[u32; 6]>(),
-        refusals in any::<u32>(),
-        retries in any::<u32>(),
+        refusals in any::<[u32; 6]>(),
+        would_refuse in any::<[u32; 6]>(),
+        [retries, hedges] in any::<[u32; 2]>(),
         state in prop::sample::select(CircuitState::ALL.to_vec()),
         last_transition in any::<u64>(),
     ) {
@@ -126,9 +135,16 @@ proptest! {
         }
         let mut calls = calls.map(u64::from);
         calls[0] += latency.count();
+        let counts = Counts {
+            calls,
+            refusals: refusals.map(u64::from),
+            would_refuse: would_refuse.map(u64::from),
+            retries: retries.into(),
+            hedges: hedges.into(),
+        };
         let report = OperationReport {
             operation: OperationName::new("x").unwrap(),
-            totals: Totals::new(calls, [refusals.into()], retries.into(), latency).unwrap(),
+            totals: Totals::new(counts, latency).unwrap(),
             state,
             state_age: Duration::from_millis(retries.into()),
             last_transition,

@@ -1,25 +1,24 @@
-//! A future that must end by a deadline.
+//! One attempt, polled until it ends or its deadline comes.
 //!
 //! The inner future is always asked first: a value that is there goes to the caller however late.
 //! A timer is only made once the inner future has to wait, so that a call that is ready at once
-//! never touches the runtime's timers.
+//! never touches the runtime's timers. That is also when the call takes hold of its plan.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-use fusebox_core::time::Instant;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 use tracing::Span;
 
+use super::run::Run;
 use crate::clock;
 
 pin_project! {
-    pub(crate) struct Timed<'a, F> {
-        inner: Pin<&'a mut F>,
-        deadline: Instant,
-        span: Option<&'a Span>,
+    pub(super) struct Attempt<'r, 'a, F> {
+        future: Pin<&'r mut F>,
+        run: &'r mut Run<'a>,
         #[pin]
         timer: Option<Sleep>,
     }
@@ -27,37 +26,36 @@ pin_project! {
 
 /// The deadline came first.
 #[derive(Debug)]
-pub(crate) struct Elapsed;
+pub(super) struct Elapsed;
 
-impl<'a, F> Timed<'a, F> {
-    /// `inner` is polled within `span`.
-    pub(crate) const fn new(
-        inner: Pin<&'a mut F>,
-        deadline: Instant,
-        span: Option<&'a Span>,
-    ) -> Self {
+impl<'r, 'a, F> Attempt<'r, 'a, F> {
+    pub(super) const fn new(run: &'r mut Run<'a>, future: Pin<&'r mut F>) -> Self {
         Self {
-            inner,
-            deadline,
-            span,
+            future,
+            run,
             timer: None,
         }
     }
 }
 
-impl<F: Future> Future for Timed<'_, F> {
+impl<F: Future> Future for Attempt<'_, '_, F> {
     type Output = Result<F::Output, Elapsed>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let entered = this.span.map(Span::enter);
-        if let Poll::Ready(value) = this.inner.as_mut().poll(cx) {
+        let entered = this.run.attempt_span().map(Span::enter);
+        // Whoever drops the run while this is set does so because the caller's code panicked.
+        this.run.enters_callers_code();
+        let polled = this.future.as_mut().poll(cx);
+        this.run.leaves_callers_code();
+        if let Poll::Ready(value) = polled {
             return Poll::Ready(Ok(value));
         }
         drop(entered);
         if this.timer.is_none() {
-            let at = clock::runtime_instant(*this.deadline);
+            this.run.waits();
+            let at = clock::runtime_instant(this.run.attempt_deadline());
             this.timer.set(Some(tokio::time::sleep_until(at)));
         }
         let Some(timer) = this.timer.as_pin_mut() else {

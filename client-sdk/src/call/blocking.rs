@@ -1,0 +1,73 @@
+//! A guarded call on a thread that may block.
+//!
+//! What blocks cannot be cut off: it is measured, its deadline is handed to it, and a value that
+//! comes late goes to the caller all the same, while the breaker counts it failed. A failure that
+//! comes late is a timeout that told why.
+
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use super::Asking;
+use super::run::{Run, Settled, Stop};
+use crate::classify::Classify;
+use crate::clock;
+use crate::error::{Error, Stopped};
+use crate::operation::{Cx, Inner};
+
+/// Wakes a parked thread.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+pub(crate) fn run<T, E, C: Classify<T, E>>(
+    inner: &Inner,
+    asking: Asking<'_>,
+    classify: &C,
+    mut f: impl FnMut(Cx) -> Result<T, E>,
+) -> Result<T, Error<E>> {
+    if is_polled() {
+        let why = Stopped::WouldBlock {
+            operation: inner.name,
+        };
+        return Err(Error::Stopped { why, last: None });
+    }
+    let mut run = Run::begin(inner, asking);
+    let mut last = None;
+    loop {
+        if !run.enter_at_once()
+            && let Err(stop) = enter(&mut run)
+        {
+            return Err(run.give_up(stop, last));
+        }
+        let result = run.making(&mut f);
+        run.reads_clock();
+        let verdict = classify.classify(result.as_ref());
+        if run.succeeds_at_once(verdict) {
+            return result.map_err(Error::Call);
+        }
+        match run.settle(verdict, result) {
+            Settled::Return(result) => return result.map_err(Error::Call),
+            Settled::Stopped(why) => return Err(Error::Stopped { why, last }),
+            Settled::Again(delay, error) => {
+                last = error.or(last);
+                thread::sleep(delay);
+            }
+        }
+    }
+}
+
+/// Parks until the next attempt may begin.
+fn enter(run: &mut Run<'_>) -> Result<(), Stop> {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let cx = Context::from_waker(&waker);
+    while let Some(until) = run.step_in(&cx)? {
+        thread::park_timeout(until.since(clock::now()).max(Duration::from_nanos(1)));
+    }
+    Ok(())
+}

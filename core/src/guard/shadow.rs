@@ -1,0 +1,186 @@
+//! Rules on trial: they decide and count beside those that are enforced, on accounts of their own,
+//! and nobody is ever refused by them or waits for them.
+//!
+//! Invariant: nothing here touches the accounts of what is enforced, nor the other way round.
+
+use std::sync::OnceLock;
+
+use super::adaptive::Adaptive;
+use super::breaker::{Breaker, Observation, Permit, StateView};
+use super::plan::{BulkheadSettings, ShadowPlan};
+use super::rate::RateLimiter;
+use super::slots::{Entered, Slots};
+use super::way::{Standing, Watch, tell};
+use crate::lane::Lane;
+use crate::outcome::{Reason, Rejection};
+use crate::time::{Instant, Span};
+
+/// The accounts of an operation's shadow; made when a policy first asks for one.
+#[derive(Debug, Default)]
+pub struct ShadowGuard(OnceLock<Box<Accounts>>);
+
+#[derive(Debug)]
+struct Accounts {
+    breaker: OnceLock<Breaker>,
+    rate: RateLimiter,
+    bulkhead: Slots,
+    adaptive: Adaptive,
+}
+
+/// What an attempt holds of a shadow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ShadowPass {
+    permit: Option<Permit>,
+    slot: bool,
+    counted: bool,
+}
+
+impl ShadowPass {
+    pub(super) const NONE: Self = Self {
+        permit: None,
+        slot: false,
+        counted: false,
+    };
+
+    #[inline]
+    pub(super) const fn is_none(&self) -> bool {
+        self.permit.is_none() && !self.slot && !self.counted
+    }
+}
+
+impl ShadowGuard {
+    /// What the shadow's breaker does, if there is one.
+    pub fn state_at(&self, plan: &ShadowPlan, now: Instant) -> Option<StateView> {
+        let breaker = self.0.get()?.breaker.get()?;
+        Some(breaker.state_at(plan.breaker.as_ref()?, now))
+    }
+
+    pub(super) fn admit<W: Watch>(
+        &self,
+        plan: &ShadowPlan,
+        cost: u32,
+        now: Instant,
+        watch: &W,
+    ) -> ShadowPass {
+        let mut pass = ShadowPass::NONE;
+        if *plan != ShadowPlan::default()
+            && let Err(reason) = self.enter(&mut pass, plan, cost, now, watch)
+        {
+            watch.would_refuse(reason);
+        }
+        pass
+    }
+
+    /// Stops at the first that would refuse, as a real call would.
+    fn enter<W: Watch>(
+        &self,
+        pass: &mut ShadowPass,
+        plan: &ShadowPlan,
+        cost: u32,
+        now: Instant,
+        watch: &W,
+    ) -> Result<(), Reason> {
+        let accounts = self.accounts(plan.bulkhead.as_ref());
+        let refused = |rejection: Rejection| rejection.reason;
+        if let Some(settings) = &plan.breaker {
+            let breaker = accounts.breaker(settings, now);
+            let step = breaker.admit(settings, now);
+            tell(step.changes, Standing::Shadow, watch);
+            pass.permit = Some(step.answer.map_err(refused)?);
+        }
+        if let Some(settings) = &plan.rate {
+            accounts.rate.reserve(settings, cost, now).map_err(refused)?;
+        }
+        if plan.bulkhead.is_some() {
+            match accounts.bulkhead.enter() {
+                Entered::Inside => pass.slot = true,
+                Entered::Waiting(_) | Entered::Full => return Err(Reason::BulkheadFull),
+            }
+        }
+        if let Some(bounds) = &plan.concurrency {
+            if !accounts.adaptive.enter(bounds) {
+                return Err(Reason::ConcurrencyLimited);
+            }
+            pass.counted = true;
+        }
+        Ok(())
+    }
+
+    pub(super) fn settle<W: Watch>(
+        &self,
+        pass: ShadowPass,
+        plan: &ShadowPlan,
+        observation: Observation,
+        latency: Option<Span>,
+        now: Instant,
+        lane: Lane,
+        watch: &W,
+    ) {
+        let Some(accounts) = self.0.get().filter(|_| !pass.is_none()) else {
+            return;
+        };
+        if let (Some(permit), Some(settings)) = (pass.permit, &plan.breaker) {
+            let breaker = accounts.breaker(settings, now);
+            let settled = breaker.settle(permit, settings, observation, now, lane);
+            tell(settled, Standing::Shadow, watch);
+        }
+        if pass.slot {
+            // Nobody waits in a shadow.
+            accounts.bulkhead.leave().wake();
+        }
+        if let (true, Some(bounds)) = (pass.counted, &plan.concurrency) {
+            accounts.adaptive.leave(bounds, latency);
+        }
+    }
+
+    /// Carries what was counted over to the next plan; a breaker that was not on trial before
+    /// begins anew.
+    pub(super) fn reload<W: Watch>(
+        &self,
+        old: &ShadowPlan,
+        new: &ShadowPlan,
+        now: Instant,
+        watch: &W,
+    ) {
+        let Some(accounts) = self.0.get() else {
+            return;
+        };
+        if let (Some(settings), Some(breaker)) = (&new.breaker, accounts.breaker.get()) {
+            let changes = match old.breaker {
+                Some(_) => breaker.reload(settings, now),
+                None => breaker.reset(settings, now),
+            };
+            tell(changes, Standing::Shadow, watch);
+        }
+        if let (Some(old), Some(new)) = (&old.rate, &new.rate) {
+            accounts.rate.reload(old, new, now);
+        }
+        accounts.bulkhead.resize(places(new.bulkhead.as_ref()), 0).wake();
+    }
+
+    fn accounts(&self, bulkhead: Option<&BulkheadSettings>) -> &Accounts {
+        self.0.get_or_init(|| {
+            Box::new(Accounts {
+                breaker: OnceLock::new(),
+                rate: RateLimiter::new(),
+                bulkhead: Slots::new(places(bulkhead), 0),
+                adaptive: Adaptive::new(),
+            })
+        })
+    }
+}
+
+impl Accounts {
+    fn breaker(&self, settings: &super::breaker::Settings, now: Instant) -> &Breaker {
+        // The seed only spreads processes; a trial has nobody to spread.
+        self.breaker
+            .get_or_init(|| Breaker::new(settings, 0, now))
+    }
+}
+
+/// Whoever would wait in the queue would be let in sooner or later.
+fn places(bulkhead: Option<&BulkheadSettings>) -> u32 {
+    bulkhead.map_or(u32::MAX, |settings| {
+        settings.max_concurrent.saturating_add(settings.max_queue)
+    })
+}

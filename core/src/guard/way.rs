@@ -1,0 +1,358 @@
+//! One attempt's way in, and out again.
+//!
+//! ```text
+//!   breaker --> rate limit --> (wait for its moment) --> bulkhead --> (wait in its queue)
+//!      ^                              |                                      |
+//!      +---- the state changed meanwhile: asks again <-----------------------+
+//!                                                                            v
+//!                                                  in <-- shadow <-- adaptive limit
+//! ```
+//!
+//! Whatever was taken on the way is given back, wherever it ends: refused, timed out, dropped. The
+//! attempt's own clock starts when it is in. A shadow stands at the end: it judges what the
+//! enforced rules let through, keeps its own account, and neither waits nor refuses.
+
+use std::task::{Context, Poll};
+
+use super::Guard;
+use super::breaker::{Changes, Observation, Permit};
+use super::plan::Plan;
+use super::rate::Reservation;
+use super::shadow::ShadowPass;
+use super::slots::{Entered, Ticket};
+use crate::lane::Lane;
+use crate::outcome::{Reason, Rejection, Transition};
+use crate::time::{Instant, Span};
+
+/// Whoever wants to know what happens at a guard. Told while no lock is held.
+pub trait Watch {
+    /// A breaker changed its state: the one that is enforced, or the one in the shadow.
+    fn changed(&self, transition: &Transition, standing: Standing);
+
+    /// A shadow would have refused a call that was let in.
+    fn would_refuse(&self, reason: Reason);
+}
+
+/// Whether what is told of was enforced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Yes.
+    Enforced,
+    /// No, it is a trial.
+    Shadow,
+}
+
+/// An attempt on its way in, then inside. Must be [settled](Self::settle) or
+/// [abandoned](Self::abandon).
+#[derive(Debug)]
+#[must_use = "what it holds must be given back"]
+pub struct Way {
+    stage: Stage,
+    permit: Option<Permit>,
+    reservation: Option<Reservation>,
+    slot: bool,
+    counted: bool,
+    shadow: ShadowPass,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Breaker,
+    Rate,
+    Moment(Instant),
+    Bulkhead,
+    Queue(Ticket, Instant),
+    Adaptive,
+    Inside,
+}
+
+/// How far an attempt has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// It may begin.
+    Inside,
+    /// Ask again then, or when woken.
+    Wait(Instant),
+    /// It may not, and holds nothing.
+    Refused(Rejection),
+}
+
+impl Way {
+    /// Before the first door.
+    pub const fn new() -> Self {
+        Self {
+            stage: Stage::Breaker,
+            permit: None,
+            reservation: None,
+            slot: false,
+            counted: false,
+            shadow: ShadowPass::NONE,
+        }
+    }
+
+    /// Already inside, with nothing but the breaker's permit.
+    #[inline]
+    pub const fn inside(permit: Permit) -> Self {
+        Self {
+            stage: Stage::Inside,
+            permit: Some(permit),
+            ..Self::new()
+        }
+    }
+
+    /// Already inside, with nothing: calls are not guarded.
+    pub const fn unguarded() -> Self {
+        Self {
+            stage: Stage::Inside,
+            ..Self::new()
+        }
+    }
+
+    /// The breaker's permit, of an attempt that is inside and holds nothing else.
+    #[inline]
+    pub const fn only_permit(&self) -> Option<Permit> {
+        if self.slot || self.counted || !self.shadow.is_none() {
+            return None;
+        }
+        self.permit
+    }
+
+    /// Goes on as far as it can. `cost` is what the call takes of the rate limit, in permits.
+    pub fn poll<W: Watch>(
+        &mut self,
+        guard: &Guard,
+        plan: &Plan,
+        cost: u32,
+        now: Instant,
+        cx: &Context<'_>,
+        watch: &W,
+    ) -> Gate {
+        loop {
+            match self.step(guard, plan, cost, now, cx, watch) {
+                Ok(Stage::Inside) => {
+                    self.stage = Stage::Inside;
+                    self.shadow = guard.shadow.admit(&plan.shadow, cost, now, watch);
+                    return Gate::Inside;
+                }
+                Ok(stage) if stage == self.stage => return Gate::Wait(self.waits_until()),
+                Ok(stage) => self.stage = stage,
+                Err(rejection) => {
+                    self.abandon(guard, plan, Observation::Neutral, now, Lane::SHARED, watch);
+                    return Gate::Refused(rejection);
+                }
+            }
+        }
+    }
+
+    /// The next stage; the same one if there is nothing to do but wait.
+    fn step<W: Watch>(
+        &mut self,
+        guard: &Guard,
+        plan: &Plan,
+        cost: u32,
+        now: Instant,
+        cx: &Context<'_>,
+        watch: &W,
+    ) -> Result<Stage, Rejection> {
+        Ok(match self.stage {
+            Stage::Breaker => {
+                self.ask_breaker(guard, plan, now, watch)?;
+                Stage::Rate
+            }
+            Stage::Rate => match &plan.rate {
+                None => Stage::Bulkhead,
+                Some(settings) => {
+                    let reservation = guard.rate.reserve(settings, cost, now)?;
+                    self.reservation = Some(reservation);
+                    Stage::Moment(reservation.at)
+                }
+            },
+            Stage::Moment(at) if now < at => Stage::Moment(at),
+            Stage::Moment(_) => {
+                self.ask_again(guard, plan, now, watch)?;
+                Stage::Bulkhead
+            }
+            Stage::Bulkhead => match &plan.bulkhead {
+                None => Stage::Adaptive,
+                Some(settings) => match guard.bulkhead.enter() {
+                    Entered::Inside => {
+                        self.slot = true;
+                        Stage::Adaptive
+                    }
+                    Entered::Waiting(ticket) => Stage::Queue(ticket, now + settings.max_wait),
+                    Entered::Full => return Err(full(Reason::BulkheadFull)),
+                },
+            },
+            Stage::Queue(ticket, until) => match guard.bulkhead.poll(ticket, cx) {
+                Poll::Ready(()) => {
+                    self.slot = true;
+                    // Whatever becomes of it now, it is no longer in the queue.
+                    self.stage = Stage::Adaptive;
+                    self.ask_again(guard, plan, now, watch)?;
+                    Stage::Adaptive
+                }
+                Poll::Pending if now < until => self.stage,
+                Poll::Pending => return Err(full(Reason::BulkheadFull)),
+            },
+            Stage::Adaptive => match &plan.concurrency {
+                Some(bounds) if !guard.adaptive.enter(bounds) => {
+                    return Err(full(Reason::ConcurrencyLimited));
+                }
+                Some(_) => {
+                    self.counted = true;
+                    Stage::Inside
+                }
+                None => Stage::Inside,
+            },
+            Stage::Inside => Stage::Inside,
+        })
+    }
+
+    fn ask_breaker<W: Watch>(
+        &mut self,
+        guard: &Guard,
+        plan: &Plan,
+        now: Instant,
+        watch: &W,
+    ) -> Result<(), Rejection> {
+        let step = guard.breaker.admit(&plan.breaker, now);
+        tell(step.changes, Standing::Enforced, watch);
+        self.permit = Some(step.answer?);
+        Ok(())
+    }
+
+    /// After a wait: the breaker may have changed its mind.
+    fn ask_again<W: Watch>(
+        &mut self,
+        guard: &Guard,
+        plan: &Plan,
+        now: Instant,
+        watch: &W,
+    ) -> Result<(), Rejection> {
+        match self.permit {
+            Some(permit) if guard.breaker.is_current(permit) => Ok(()),
+            // The old permit belongs to a state that is over: nothing to give back.
+            _ => {
+                self.permit = None;
+                self.ask_breaker(guard, plan, now, watch)
+            }
+        }
+    }
+
+    fn waits_until(&self) -> Instant {
+        match self.stage {
+            Stage::Moment(at) => at,
+            Stage::Queue(_, until) => until,
+            _ => Instant::NEVER,
+        }
+    }
+
+    /// Gives up instead of waiting; what it would have waited for is why.
+    pub fn refuse_to_wait<W: Watch>(
+        &mut self,
+        guard: &Guard,
+        plan: &Plan,
+        now: Instant,
+        watch: &W,
+    ) -> Rejection {
+        let rejection = match self.stage {
+            Stage::Moment(at) => Rejection {
+                reason: Reason::RateLimited,
+                retry_after: Some(at.since(now)),
+            },
+            _ => full(Reason::BulkheadFull),
+        };
+        self.abandon(guard, plan, Observation::Neutral, now, Lane::SHARED, watch);
+        rejection
+    }
+
+    /// The attempt has ended: everything is given back, with what was learned. `latency` is how
+    /// long it took, if that tells how long the dependency takes.
+    pub fn settle<W: Watch>(
+        &mut self,
+        guard: &Guard,
+        plan: &Plan,
+        observation: Observation,
+        latency: Option<Span>,
+        now: Instant,
+        lane: Lane,
+        watch: &W,
+    ) {
+        // It begins anew with the next attempt; a reservation that got this far has been used.
+        self.stage = Stage::Breaker;
+        self.reservation = None;
+        if let Some(permit) = self.permit.take() {
+            let settled = guard
+                .breaker
+                .settle(permit, &plan.breaker, observation, now, lane);
+            tell(settled, Standing::Enforced, watch);
+        }
+        if std::mem::take(&mut self.slot) {
+            guard.bulkhead.leave().wake();
+        }
+        if let (true, Some(bounds)) = (std::mem::take(&mut self.counted), &plan.concurrency) {
+            guard.adaptive.leave(bounds, latency);
+        }
+        let pass = std::mem::take(&mut self.shadow);
+        guard
+            .shadow
+            .settle(pass, &plan.shadow, observation, latency, now, lane, watch);
+    }
+
+    /// The attempt ends before its time: on its way in nothing was learned, whatever `observation`
+    /// says; once inside, that.
+    pub fn abandon<W: Watch>(
+        &mut self,
+        guard: &Guard,
+        plan: &Plan,
+        observation: Observation,
+        now: Instant,
+        lane: Lane,
+        watch: &W,
+    ) {
+        if self.stage == Stage::Inside {
+            return self.settle(guard, plan, observation, None, now, lane, watch);
+        }
+        self.take_back(guard, plan, now, lane, watch);
+    }
+
+    /// The attempt is not made after all: everything is given back, as if it had never asked.
+    pub fn take_back<W: Watch>(
+        &mut self,
+        guard: &Guard,
+        plan: &Plan,
+        now: Instant,
+        lane: Lane,
+        watch: &W,
+    ) {
+        if let Stage::Queue(ticket, _) = self.stage {
+            self.slot |= guard.bulkhead.give_up(ticket);
+        }
+        if let Some(reservation) = self.reservation.take() {
+            guard.rate.give_back(reservation);
+        }
+        self.settle(guard, plan, Observation::Neutral, None, now, lane, watch);
+    }
+}
+
+impl Default for Way {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+const fn full(reason: Reason) -> Rejection {
+    Rejection {
+        reason,
+        retry_after: None,
+    }
+}
+
+pub(super) fn tell<W: Watch>(changes: Changes, standing: Standing, watch: &W) {
+    for transition in changes.iter() {
+        watch.changed(transition, standing);
+    }
+}
+
+#[cfg(test)]
+mod tests;
