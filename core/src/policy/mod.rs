@@ -3,7 +3,8 @@
 //! A [`Policy`] is valid once held: [`Policy::new`] reports every problem at once, each with the
 //! path of its field. Its [`Rules`] are partial; [`resolve`] lays the layers over
 //! each other, field by field, from the kind's defaults up to the most specific policy, and yields
-//! the total, always legal [`Effective`] rules together with who set what.
+//! the total, always legal [`Effective`] rules together with who set what. Sections in shadow mode
+//! are laid beside them.
 //!
 //! The table of fields ([`field::Field`]) is the one place that knows them all: merging, clearing,
 //! schema numbers and update masks follow from it.
@@ -22,7 +23,7 @@ use field::Field;
 use rules::Rules;
 use selector::Selector;
 
-pub use cascade::{Effective, Origin, Resolution, Target, resolve};
+pub use cascade::{BreakerRules, Effective, Origin, Resolution, Shadow, Target, resolve};
 pub use stored::Stored;
 pub use violation::{Violation, Violations};
 
@@ -44,7 +45,7 @@ pub struct Draft {
     pub selector: Selector,
     /// What it sets.
     pub rules: Rules,
-    /// What falls back to the kind's default, whatever lower layers say.
+    /// What falls back to the kind's default, whatever lower layers say. No modes.
     pub clear: Vec<Field>,
 }
 
@@ -61,16 +62,14 @@ impl Policy {
                 violations.add(field, format!("{} bytes", text.len()), "at most 4096 bytes");
             }
         }
-        for &field in draft
-            .clear
-            .iter()
-            .filter(|field| field.is_set(&draft.rules))
-        {
-            violations.add(
-                "clear",
-                field.path(),
-                "must not name a field that `rules` sets",
-            );
+        for field in &draft.clear {
+            if field.is_mode() {
+                let bound = "must not name a mode, which no other policy inherits";
+                violations.add("clear", field.path(), bound);
+            } else if field.is_set(&draft.rules) {
+                let bound = "must not name a field that `rules` sets";
+                violations.add("clear", field.path(), bound);
+            }
         }
         violations.into_result(Self(draft))
     }
@@ -115,7 +114,7 @@ impl Policy {
         Field::ALL
             .iter()
             .filter(|field| field.is_set(&self.0.rules) || self.0.clear.contains(field))
-            .map(|field| field.schema())
+            .map(|field| field.schema(&self.0.rules))
             .max()
             .unwrap_or(1)
     }

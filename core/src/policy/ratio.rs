@@ -6,6 +6,10 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ratio(u16);
 
+/// A part of a whole in basis points, none of it included: 0 to 10,000 ten-thousandths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Share(u16);
+
 /// A factor in basis points: 10,000 is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Multiplier(u32);
@@ -18,6 +22,9 @@ pub struct OutOfRange(&'static str);
 const ONE: f64 = 10_000.0;
 
 impl Ratio {
+    /// The whole.
+    pub const ONE: Self = Self(10_000);
+
     /// Rounds `fraction` to basis points; it must be above 0 and at most 1.
     #[expect(
         clippy::cast_possible_truncation,
@@ -59,7 +66,35 @@ impl Ratio {
     }
 }
 
+impl Share {
+    /// Nothing.
+    pub const ZERO: Self = Self(0);
+    /// A fifth.
+    pub const FIFTH: Self = Self(2_000);
+
+    /// Rounds `fraction` to basis points; it must be 0 to 1.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "within 0..=10,000"
+    )]
+    pub fn new(fraction: f64) -> Result<Self, OutOfRange> {
+        if (0.0..=1.0).contains(&fraction) {
+            Ok(Self((fraction * ONE).round() as u16))
+        } else {
+            Err(OutOfRange("must be at least 0 and at most 1"))
+        }
+    }
+
+    /// As a fraction.
+    pub fn as_f64(self) -> f64 {
+        f64::from(self.0) / ONE
+    }
+}
+
 impl Multiplier {
+    /// One: no growth.
+    pub const ONE: Self = Self(10_000);
     /// Two.
     pub const TWO: Self = Self(20_000);
 
@@ -84,6 +119,12 @@ impl Multiplier {
 }
 
 impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_f64().fmt(f)
+    }
+}
+
+impl fmt::Display for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.as_f64().fmt(f)
     }
@@ -133,6 +174,16 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_share_is_anything_from_nothing_to_the_whole() {
+        for bad in [-0.000_1, 1.000_1, f64::NAN, f64::INFINITY] {
+            assert!(Share::new(bad).is_err(), "{bad}");
+        }
+        assert_eq!(Share::new(0.0), Ok(Share::ZERO));
+        assert_eq!(Share::new(0.2), Ok(Share::FIFTH));
+        assert_eq!(Share::new(1.0).unwrap().as_f64(), 1.0);
     }
 
     #[test]

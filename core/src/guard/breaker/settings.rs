@@ -35,20 +35,24 @@ impl Settings {
     /// Compiles `rules`; `previous` tells whether the window's shape has changed.
     pub(crate) fn compile(rules: &Effective, previous: Option<&Self>) -> Self {
         let before = previous.and_then(|settings| settings.ratio.as_ref());
-        let ratio = rules.trip.ratio.map(|trip| {
-            let Window::Span(span) = trip.window;
+        let rules = &rules.breaker;
+        let ratio = rules.trip.ratio.and_then(|trip| {
+            let (Window::Span(span), Some(failure_ratio)) = (trip.window, trip.failure_ratio)
+            else {
+                return None;
+            };
             let bucket_nanos = (Span::from(span).as_nanos() / BUCKETS as u64).max(1);
             let minimum_calls = u64::from(trip.minimum_calls);
-            RatioSettings {
-                failure_ratio: trip.failure_ratio,
+            Some(RatioSettings {
+                failure_ratio,
                 minimum_calls,
-                least_bad: trip.failure_ratio.least_part(minimum_calls),
+                least_bad: failure_ratio.least_part(minimum_calls),
                 bucket_nanos,
                 shape: before.map_or(0, |before| {
                     let changed = before.bucket_nanos != bucket_nanos;
                     before.shape.wrapping_add(u8::from(changed))
                 }),
-            }
+            })
         });
         Self {
             consecutive_failures: rules.trip.consecutive_failures,
