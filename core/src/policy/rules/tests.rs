@@ -221,7 +221,7 @@ fn a_share_of_slow_calls_needs_to_be_told_what_slow_is_but_not_the_reverse() {
         &[(
             slow(None, Some(Ratio::ONE)),
             "rules.circuit_breaker.slow_call_ratio: needs \
-             rules.circuit_breaker.slow_call_threshold beside it (1)",
+             rules.circuit_breaker.slow_call_threshold beside it (set)",
         )],
     );
 }
