@@ -24,12 +24,14 @@ mod tests;
 use std::future::Future;
 use std::pin::pin;
 
+use fusebox_core::outcome::Verdict;
+
 use crate::classify::Classify;
-use crate::error::{Error, Stopped};
+use crate::error::Error;
 use crate::operation::{Cx, Inner};
 use crate::scope::Around;
 pub use run::{Next, Run};
-use run::{Settled, Stop};
+use run::Settled;
 
 /// A call's own circumstances.
 #[derive(Clone, Copy, Debug)]
@@ -109,7 +111,6 @@ where
     Fut: Future<Output = Result<T, E>>,
     Fallback: Future<Output = Result<T, Error<E>>>,
 {
-    use fusebox_core::outcome::Verdict;
     let error = match run(inner, asking, classify, f).await {
         Ok(value) => return Ok(value),
         Err(error) => error,

@@ -10,7 +10,7 @@ use fusebox_core::guard::{Guard, Plan, Standing, Watch};
 use fusebox_core::key::{InvalidName, Kind, OperationName};
 use fusebox_core::outcome::{Reason, Transition};
 use fusebox_core::policy::ratio::Ratio;
-use fusebox_core::policy::rules::{DEFAULT_MINIMUM_CALLS, RatioTrip, Rules, Trip, Window};
+use fusebox_core::policy::rules::{RatioTrip, Rules, Trip, Window};
 use fusebox_core::policy::{Violations, defaults};
 use fusebox_core::stats::Recorder;
 use fusebox_core::time::Instant;
@@ -413,7 +413,7 @@ impl<'a> OperationBuilder<'a> {
             window: Window::Span(window),
             failure_ratio: Some(ratio),
             slow_call_ratio: None,
-            minimum_calls: minimum_calls.unwrap_or(DEFAULT_MINIMUM_CALLS),
+            minimum_calls: minimum_calls.unwrap_or_else(|| Window::Span(window).default_minimum_calls()),
         });
         self
     }

@@ -5,9 +5,12 @@
 //! comes late is a timeout that told why.
 
 use std::sync::Arc;
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::task::coop::poll_proceed;
 
 use super::Asking;
 use super::run::{Run, Settled, Stop};
@@ -60,6 +63,28 @@ pub(crate) fn run<T, E, C: Classify<T, E>>(
             }
         }
     }
+}
+
+/// Whether this thread is polling a task just now. Tokio does not tell, but it shows: a task has a
+/// budget for each poll, and a thread that may block has none.
+fn is_polled() -> bool {
+    /// Above the 128 that tokio gives a task.
+    const BEYOND_ANY_BUDGET: usize = 256;
+    if Handle::try_current().is_err() {
+        return false;
+    }
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut taken = Vec::with_capacity(BEYOND_ANY_BUDGET);
+    let exhausted = (0..BEYOND_ANY_BUDGET).any(|_| match poll_proceed(&mut cx) {
+        Poll::Ready(one) => {
+            taken.push(one);
+            false
+        }
+        Poll::Pending => true,
+    });
+    // Each gives back what was there before it was taken: the last first.
+    while taken.pop().is_some() {}
+    exhausted
 }
 
 /// Parks until the next attempt may begin.

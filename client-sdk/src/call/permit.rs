@@ -1,11 +1,13 @@
 //! A call that is made by its caller, between asking for leave and telling how it went.
 
-use fusebox_core::outcome::{Outcome, Verdict};
+use fusebox_core::outcome::Verdict;
+
+use std::time::Duration;
 
 use super::Asking;
-use super::run::{Run, Stop};
+use super::run::Run;
 use crate::error::Stopped;
-use crate::lanes;
+use crate::{clock, lanes};
 use crate::operation::Inner;
 
 /// Leave to call the dependency once, by [`Operation::admit`](crate::Operation::admit).
@@ -32,8 +34,8 @@ pub(crate) fn admit<'a>(inner: &'a Inner, asking: Asking<'a>) -> Result<Permit<'
 
 impl Permit<'_> {
     /// What is left of the attempt's time: the nearer of its own timeout and the call's.
-    pub fn remaining(&self) -> std::time::Duration {
-        self.run.attempt_deadline().since(crate::clock::now())
+    pub fn remaining(&self) -> Duration {
+        self.run.attempt_deadline().since(clock::now())
     }
 
     /// Tells how the call went. A success after the attempt's time counts as failed.

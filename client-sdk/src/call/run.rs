@@ -183,8 +183,8 @@ impl<'a> Run<'a> {
     pub fn cx(&mut self) -> Cx {
         let deadline = match self.progress {
             Progress::Outside => {
-                let plan = &self.hold().plan;
-                self.execution.deadline(plan)
+                let execution = self.execution;
+                execution.deadline(&self.hold().plan)
             }
             _ => self.deadline,
         };
@@ -221,9 +221,9 @@ impl<'a> Run<'a> {
                     Err(stop) => return Poll::Ready(Err(stop)),
                 };
                 timer.set(Some(tokio::time::sleep_until(clock::runtime_instant(until))));
-                match timer.as_mut().as_pin_mut() {
-                    Some(sleep) if sleep.poll(cx).is_ready() => {}
-                    _ => return Poll::Pending,
+                let slept = timer.as_mut().as_pin_mut().map(|sleep| sleep.poll(cx));
+                if slept.is_none_or(|slept| slept.is_pending()) {
+                    return Poll::Pending;
                 }
             }
         })

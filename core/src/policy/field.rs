@@ -175,8 +175,11 @@ fields! {
     }
 }
 
+/// A schema number, and what in a group takes it.
+type Later<T> = (u32, fn(&T) -> bool);
+
 /// `first`, or the highest number of those `later` ones whose words are `said`.
-fn schema<T>(first: u32, said: Option<&T>, later: &[(u32, fn(&T) -> bool)]) -> u32 {
+fn schema<T>(first: u32, said: Option<&T>, later: &[Later<T>]) -> u32 {
     let needed = later.iter().filter(|(_, words)| said.is_some_and(words));
     needed.map(|(number, _)| *number).fold(first, u32::max)
 }
@@ -240,7 +243,11 @@ impl fmt::Display for Field {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::policy::ratio::Ratio;
+    use crate::policy::rules::{RatioTrip, Window};
 
     #[test]
     fn a_path_names_a_field_a_group_or_a_section_and_never_a_part_of_a_word() {
@@ -287,6 +294,69 @@ mod tests {
             let moded = section.fields().any(Field::is_mode);
             let mode = moded.then_some(Mode::Shadow);
             assert_eq!(section.mode(&rules), mode, "{section:?}");
+        }
+    }
+
+    #[test]
+    fn a_group_takes_the_schema_of_the_youngest_of_its_words_that_is_said() {
+        let ratio = |window, slow_call_ratio| RatioTrip {
+            window,
+            failure_ratio: Some(Ratio::ONE),
+            slow_call_ratio,
+            minimum_calls: 1,
+        };
+        let second = Duration::from_secs(1);
+        let trips = [
+            (1, Trip::default()),
+            (
+                1,
+                Trip {
+                    consecutive_failures: Some(1),
+                    ..Trip::default()
+                },
+            ),
+            (
+                1,
+                Trip {
+                    ratio: Some(ratio(Window::Span(second), None)),
+                    ..Trip::default()
+                },
+            ),
+            (
+                2,
+                Trip {
+                    ratio: Some(ratio(Window::Calls(5), None)),
+                    ..Trip::default()
+                },
+            ),
+            (
+                2,
+                Trip {
+                    ratio: Some(ratio(second.into(), Some(Ratio::ONE))),
+                    ..Trip::default()
+                },
+            ),
+            (
+                2,
+                Trip {
+                    slow_call_threshold: Some(second),
+                    ..Trip::default()
+                },
+            ),
+        ];
+        let mut rules = Rules::default();
+        for (schema, trip) in trips {
+            rules.circuit_breaker.trip = Some(trip);
+            assert_eq!(Field::BreakerTrip.schema(&rules), schema, "{trip:?}");
+        }
+        for (schema, successes) in [(1, None), (2, Some(1))] {
+            let (permits, max) = (1, Some(second));
+            rules.circuit_breaker.half_open = Some(HalfOpen {
+                permits,
+                successes,
+                max,
+            });
+            assert_eq!(Field::BreakerHalfOpen.schema(&rules), schema);
         }
     }
 

@@ -40,6 +40,11 @@ impl Ratio {
         }
     }
 
+    /// In ten-thousandths: 1 to 10,000.
+    pub const fn basis_points(self) -> u16 {
+        self.0
+    }
+
     /// As a fraction.
     pub fn as_f64(self) -> f64 {
         f64::from(self.0) / ONE

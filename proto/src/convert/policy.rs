@@ -164,7 +164,7 @@ fn kind(found: &mut Violations, field: &str, wire: i32) -> Option<Kind> {
     found.keep(field, wire, kind_from_wire(wire)).flatten()
 }
 
-/// The fields named, each once, a section's all.
+/// The fields named, each once; a section's all but its mode, which nobody inherits.
 pub(super) fn clear_from_wire(found: &mut Violations, wire: Option<&FieldMask>) -> Vec<Field> {
     let mut fields = Vec::new();
     for path in paths(found, "clear", wire) {
@@ -173,8 +173,9 @@ pub(super) fn clear_from_wire(found: &mut Violations, wire: Option<&FieldMask>) 
             let bound = "must name a field or a section of `rules`, such as timeout.attempt";
             found.add("clear", shown(path), bound);
         }
+        let alone = named.len() == 1;
         for field in named {
-            if !fields.contains(&field) {
+            if !fields.contains(&field) && (alone || !field.is_mode()) {
                 fields.push(field);
             }
         }

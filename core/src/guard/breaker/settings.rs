@@ -89,7 +89,7 @@ impl Settings {
 
     /// From which length on an attempt is slow.
     #[inline]
-    pub(crate) const fn slow(&self) -> Span {
+    pub const fn slow(&self) -> Span {
         self.slow
     }
 

@@ -90,7 +90,7 @@ fn consecutive(failures: u32) -> Rules {
     let mut rules = Rules::default();
     rules.circuit_breaker.trip = Some(Trip {
         consecutive_failures: Some(failures),
-        ratio: None,
+        ..Trip::default()
     });
     rules.circuit_breaker.open_duration = Some(Duration::from_secs(5));
     rules
@@ -99,19 +99,24 @@ fn consecutive(failures: u32) -> Rules {
 fn ratio(span_secs: u64, failure_ratio: f64, minimum_calls: u32) -> Rules {
     let ratio = RatioTrip {
         window: Window::Span(Duration::from_secs(span_secs)),
-        failure_ratio: Ratio::new(failure_ratio).unwrap(),
+        failure_ratio: Some(Ratio::new(failure_ratio).unwrap()),
+        slow_call_ratio: None,
         minimum_calls,
     };
     let mut rules = consecutive(1);
     rules.circuit_breaker.trip = Some(Trip {
-        consecutive_failures: None,
         ratio: Some(ratio),
+        ..Trip::default()
     });
     rules
 }
 
 fn probing(mut rules: Rules, permits: u32) -> Rules {
-    rules.circuit_breaker.half_open = Some(HalfOpen { permits, max: None });
+    rules.circuit_breaker.half_open = Some(HalfOpen {
+        permits,
+        successes: None,
+        max: None,
+    });
     rules
 }
 
@@ -462,7 +467,7 @@ impl Model {
                 let bad = self.probes.iter().filter(|good| !**good).count() as u64;
                 let full = self.probes.len() == permits;
                 let reached = trip.ratio.is_some_and(|ratio| {
-                    full && ratio.failure_ratio.is_reached(bad, permits as u64)
+                    full && ratio.failure_ratio.unwrap().is_reached(bad, permits as u64)
                 });
                 if trip.consecutive_failures.is_some() && bad > 0 || reached {
                     self.enter(CircuitState::Open, now);
@@ -474,7 +479,9 @@ impl Model {
                 self.outcomes.push((now, good));
                 self.run = if good { 0 } else { self.run + 1 };
                 let reached = trip.ratio.is_some_and(|ratio| {
-                    let Window::Span(span) = ratio.window;
+                    let Window::Span(span) = ratio.window else {
+                        unreachable!("no test counts calls");
+                    };
                     let bucket = |at: Instant| at.as_nanos() / (span.as_secs() * 100_000_000);
                     let inside = |at| bucket(at) + 10 > bucket(now);
                     let seen = self.outcomes.iter().filter(|(at, _)| inside(*at));
@@ -482,7 +489,7 @@ impl Model {
                         (bad + u64::from(!good), all + 1)
                     });
                     all >= u64::from(ratio.minimum_calls)
-                        && ratio.failure_ratio.is_reached(bad, all)
+                        && ratio.failure_ratio.unwrap().is_reached(bad, all)
                 });
                 let run_over = trip
                     .consecutive_failures

@@ -100,7 +100,7 @@ fn a_retry_the_breaker_would_refuse_on_waking_is_not_slept_for() {
     let plan = plan(|rules| {
         rules.circuit_breaker.trip = Some(Trip {
             consecutive_failures: Some(1),
-            ratio: None,
+            ..Trip::default()
         });
     });
     let breaker = Breaker::new(Instant::ORIGIN);

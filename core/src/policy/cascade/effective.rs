@@ -188,7 +188,7 @@ impl BreakerRules {
 impl Shadow {
     /// What differs. Only sections that some layer has in shadow can.
     fn of(enforced: &Rules, as_if: &Rules, [breaker, as_if_breaker]: [BreakerRules; 2]) -> Self {
-        fn other<T: PartialEq>(enforced: T, as_if: T) -> Option<T> {
+        fn other<T: Copy + PartialEq>(enforced: T, as_if: T) -> Option<T> {
             (as_if != enforced).then_some(as_if)
         }
         Self {

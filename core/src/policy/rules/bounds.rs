@@ -25,7 +25,7 @@ pub(super) fn within<T: PartialOrd + fmt::Debug>(
 }
 
 /// The same for a value that may be zero.
-pub(super) fn at_most<T: PartialOrd + fmt::Debug>(
+pub(super) fn at_most<T: Copy + PartialOrd + fmt::Debug>(
     found: &mut Violations,
     field: &str,
     value: Option<T>,

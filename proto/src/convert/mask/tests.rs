@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use fusebox_core::policy::ratio::Ratio;
+use fusebox_core::policy::rules::{HedgeTrigger, Mode};
 use proptest::prelude::*;
 
 use super::super::policy::policy_to_wire;
@@ -42,7 +44,7 @@ fn existing() -> Policy {
                 consecutive_failures: Some(3),
                 ..v1::CircuitBreaker::default()
             }),
-            enabled: None,
+            ..v1::Rules::default()
         }),
         ..v1::Policy::default()
     })
@@ -115,6 +117,57 @@ fn a_member_of_a_group_replaces_the_group() {
     let trip = merged.rules().circuit_breaker.trip.unwrap();
     assert_eq!(trip.consecutive_failures, None);
     assert!(trip.ratio.is_some());
+}
+
+#[test]
+fn a_mode_is_a_field_of_its_own_so_that_what_was_tried_out_can_be_put_in_force() {
+    let moded = |mode: v1::Mode, max_concurrent| v1::Policy {
+        rules: Some(v1::Rules {
+            bulkhead: Some(v1::Bulkhead {
+                max_concurrent,
+                mode: mode.into(),
+                ..v1::Bulkhead::default()
+            }),
+            ..v1::Rules::default()
+        }),
+        ..v1::Policy::default()
+    };
+    let tried = update(&moded(v1::Mode::Shadow, Some(5)), &["rules.bulkhead"]);
+    let enforce = moded(v1::Mode::Enforce, None);
+    let merged = merge(
+        Some(tried.clone()),
+        &enforce,
+        Some(&mask(&["rules.bulkhead.mode"])),
+    );
+    let mut expected = tried.into_draft();
+    assert_eq!(expected.rules.bulkhead.mode, Some(Mode::Shadow));
+    expected.rules.bulkhead.mode = Some(Mode::Enforce);
+    assert_eq!(merged.unwrap().into_draft(), expected);
+}
+
+#[test]
+fn one_trigger_of_a_hedge_replaces_the_other() {
+    let hedge = |trigger| v1::Policy {
+        rules: Some(v1::Rules {
+            hedge: Some(v1::Hedge {
+                trigger: Some(trigger),
+                max_hedges: None,
+            }),
+            ..v1::Rules::default()
+        }),
+        ..v1::Policy::default()
+    };
+    let delay = hedge(v1::hedge::Trigger::Delay(seconds(1).unwrap()));
+    let before = update(&delay, &["rules.hedge"]);
+    let after = hedge(v1::hedge::Trigger::Percentile(0.95));
+    let after = merge(
+        Some(before),
+        &after,
+        Some(&mask(&["rules.hedge.percentile"])),
+    )
+    .unwrap();
+    let trigger = HedgeTrigger::Percentile(Ratio::new(0.95).unwrap());
+    assert_eq!(after.rules().hedge.plan.unwrap().trigger, trigger);
 }
 
 #[test]
@@ -194,6 +247,7 @@ fn a_path_that_may_not_be_named_is_told_with_every_other_problem() {
         "rules.",
         "rules.timeouts",
         "rules.circuit_breaker.window.span",
+        "rules.retry.budget.ratio",
         "timeout.attempt",
     ];
     let mut with_field = paths.to_vec();

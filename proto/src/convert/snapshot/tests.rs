@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use fusebox_core::policy::Stored;
+use fusebox_core::policy::field::SCHEMA;
 use fusebox_core::sync::Replica;
 use proptest::prelude::*;
 
@@ -47,7 +48,7 @@ fn a_policy_that_cannot_be_enforced_is_refused_by_name_and_its_siblings_stand() 
     let wire = wire_of(vec![
         negative,
         wire_policy("good", 1),
-        wire_policy("newer", 2),
+        wire_policy("newer", SCHEMA + 1),
     ]);
     let received = snapshot_from_wire(&wire).unwrap();
     let [broken, good, newer] = &received.entries[..] else {
