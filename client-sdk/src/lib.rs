@@ -41,6 +41,8 @@ mod metrics;
 mod observed;
 mod operation;
 mod plans;
+#[cfg(test)]
+mod scenarios;
 mod scope;
 pub mod telemetry;
 
