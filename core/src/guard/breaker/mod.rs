@@ -143,6 +143,12 @@ impl Breaker {
         self.load().lets_all_in()
     }
 
+    /// Whether it is open of its own accord, as far as a look can tell.
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        self.load().is_open_unforced()
+    }
+
     /// Asks for leave to make an attempt.
     #[inline]
     pub fn admit(&self, settings: &Settings, now: Instant) -> Step<Result<Permit, Rejection>> {
