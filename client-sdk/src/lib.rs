@@ -49,7 +49,8 @@ pub use classify::{Classify, Results};
 pub use error::{Error, Limit, Stopped};
 pub use fusebox_core::key::{InvalidName, Kind};
 pub use fusebox_core::outcome::{Again, CircuitState, Reason, Verdict};
-pub use fusebox_core::policy::ratio::{OutOfRange, Ratio};
+pub use fusebox_core::policy::ratio::{Multiplier, OutOfRange, Ratio, Share};
+pub use fusebox_core::policy::rules::{Jitter, Window};
 pub use health::{Health, OperationHealth, PolicySource, RefusedPolicy};
 pub use operation::{Cx, Guarded, InvalidOperation, Operation, OperationBuilder};
 
