@@ -56,8 +56,8 @@ pub use fusebox_core::outcome::{Again, CircuitState, Reason, Verdict};
 pub use fusebox_core::policy::ratio::{Multiplier, OutOfRange, Ratio, Share};
 pub use fusebox_core::policy::rules::{Jitter, Window};
 pub use health::{Health, OperationHealth, PolicySource, RefusedPolicy};
-pub use scope::Scope;
 pub use operation::{Cx, Guarded, InvalidOperation, Operation, OperationBuilder};
+pub use scope::Scope;
 
 use enforcement::Enforcement;
 use link::Link;

@@ -177,7 +177,14 @@ impl<'a, C> Guarded<'a, C> {
         Fut: Future<Output = Result<T, E>>,
         Fallback: Future<Output = Result<T, Error<E>>>,
     {
-        call::run_or(&self.operation.inner, self.asking, &self.classify, f, fallback).await
+        call::run_or(
+            &self.operation.inner,
+            self.asking,
+            &self.classify,
+            f,
+            fallback,
+        )
+        .await
     }
 
     /// As [`Operation::begin`]; the classifier is given to each attempt.

@@ -57,7 +57,10 @@ impl Run<'_> {
     /// Whether this attempt may have others beside it.
     #[inline]
     pub(super) fn hedges(&self) -> bool {
-        self.inner.idempotent && self.held_plan().is_some_and(|plan| plan.enabled && plan.hedge.is_some())
+        self.inner.idempotent
+            && self
+                .held_plan()
+                .is_some_and(|plan| plan.enabled && plan.hedge.is_some())
     }
 
     /// Polls the attempt that has been let in, and those that become due beside it. The error of

@@ -231,7 +231,9 @@ impl<'a> Run<'a> {
                     Ok(Some(until)) => until,
                     Err(stop) => return Poll::Ready(Err(stop)),
                 };
-                timer.set(Some(tokio::time::sleep_until(clock::runtime_instant(until))));
+                timer.set(Some(tokio::time::sleep_until(clock::runtime_instant(
+                    until,
+                ))));
                 let slept = timer.as_mut().as_pin_mut().map(|sleep| sleep.poll(cx));
                 if slept.is_none_or(|slept| slept.is_pending()) {
                     return Poll::Pending;
@@ -392,7 +394,11 @@ impl<'a> Run<'a> {
         let slow = took >= self.hold().plan.breaker.slow();
         let late = self.now >= self.deadline;
         let (observation, outcome, sample) = match verdict {
-            Verdict::Success if late => (Observation::Bad { slow, in_run: true }, Outcome::Late, Some(took)),
+            Verdict::Success if late => (
+                Observation::Bad { slow, in_run: true },
+                Outcome::Late,
+                Some(took),
+            ),
             Verdict::Success => (Observation::Good { slow }, Outcome::Success, Some(took)),
             Verdict::Ignored => (Observation::Neutral, Outcome::Ignored, None),
             Verdict::Failure(_) => {
@@ -526,9 +532,7 @@ impl<'a> Run<'a> {
     fn refused(&mut self, rejection: Rejection) {
         let Rejection { reason, .. } = rejection;
         self.progress = Progress::Counted;
-        self.inner
-            .recorder
-            .record_refusal(lanes::current(), reason);
+        self.inner.recorder.record_refusal(lanes::current(), reason);
         self.inner.context.metrics.refused(self.inner.name, reason);
         self.spans.refused(reason);
     }

@@ -19,9 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use fusebox::{
-    Again, Error, Fusebox, Health, Kind, Limit, Operation, PolicySource, Stopped, Verdict,
-};
+use fusebox::{Again, Error, Fusebox, Health, Kind, Operation, PolicySource, Stopped, Verdict};
 use fusebox_tests::clock::monotonic_us;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -220,20 +218,12 @@ fn told(ended: &Result<reqwest::Response, Error<reqwest::Error>>) -> Value {
                 Stopped::Refused { reason, .. } => {
                     json!({"outcome": "refused", "reason": reason.name()})
                 }
-                Stopped::TimedOut {
-                    limit: Limit::Attempt,
-                    after,
-                    ..
-                } => {
-                    json!({"outcome": "timed_out", "limit": "attempt", "limit_ms": after.as_millis()})
-                }
-                Stopped::TimedOut {
-                    limit: Limit::Overall,
-                    after,
-                    ..
-                } => {
-                    json!({"outcome": "timed_out", "limit": "overall", "limit_ms": after.as_millis()})
-                }
+                Stopped::TimedOut { limit, after, .. } => json!({
+                    "outcome": "timed_out",
+                    "limit": limit.to_string(),
+                    "limit_ms": after.as_millis(),
+                }),
+                Stopped::WouldBlock { .. } => json!({"outcome": "would_block"}),
             };
             merge(&mut told, json!({"error": why.to_string()}));
             told
