@@ -33,11 +33,7 @@ fn totals(operation: &Operation, outcome: Outcome) -> u64 {
 }
 
 fn state(operation: &Operation) -> CircuitState {
-    let inner = operation.inner();
-    inner
-        .breaker
-        .state_at(&inner.plan.load().breaker, crate::clock::now())
-        .state
+    operation.inner().state().state
 }
 
 #[tokio::test(start_paused = true)]
