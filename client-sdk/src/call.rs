@@ -14,6 +14,8 @@
 
 mod attempt;
 pub(crate) mod blocking;
+#[cfg(test)]
+mod cancellation;
 mod hedged;
 pub(crate) mod permit;
 mod run;
