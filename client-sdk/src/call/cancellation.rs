@@ -120,7 +120,7 @@ async fn while_probing() {
         operation(|o| {
             o.consecutive_failures(1)
                 .open_duration(millis(50))
-                .half_open(2, None)
+                .half_open(1, None)
         })
     };
     let open = async |operation: &Operation| {
