@@ -261,7 +261,7 @@ fn the_rooms_of_core_bite() {
     for (file, room) in [
         ("key.rs", "policy"),
         ("time.rs", "stats"),
-        ("policy/cascade.rs", "guard"),
+        ("policy/cascade/mod.rs", "guard"),
         ("guard/breaker/mod.rs", "stats"),
         ("guard/retry.rs", "sync"),
         ("sync/history.rs", "guard"),

@@ -100,11 +100,17 @@ fn every_word_sets_its_field_and_a_complete_set_is_legal() {
 
 #[test]
 fn a_breaker_keeps_all_ways_to_open_that_were_named_and_the_window_named_last() {
-    let rules = local(|operation| {
+    let slow_last = local(|operation| {
         operation
             .consecutive_failures(5)
             .failure_ratio(ratio(0.5), SECOND * 10, Some(7))
             .slow_calls(ratio(0.8), SECOND, SECOND * 30, None)
+    });
+    let failed_last = local(|operation| {
+        operation
+            .slow_calls(ratio(0.8), SECOND, Window::Calls(9), Some(7))
+            .failure_ratio(ratio(0.5), SECOND * 30, None)
+            .consecutive_failures(5)
     });
     let trip = Trip {
         consecutive_failures: Some(5),
@@ -116,7 +122,9 @@ fn a_breaker_keeps_all_ways_to_open_that_were_named_and_the_window_named_last() 
             minimum_calls: 20,
         }),
     };
-    assert_eq!(rules.circuit_breaker.trip, Some(trip));
+    for rules in [slow_last, failed_last] {
+        assert_eq!(rules.circuit_breaker.trip, Some(trip));
+    }
 }
 
 #[test]

@@ -128,12 +128,11 @@ impl Trip {
         }
     }
 
-    /// Whether it says anything that the first schema had no word for.
+    /// Whether it says anything that the first schema had no word for. A share of slow calls never
+    /// stands without the threshold.
     pub(in crate::policy) fn is_beyond_schema_1(&self) -> bool {
-        let ratio = |ratio: RatioTrip| {
-            ratio.slow_call_ratio.is_some() || matches!(ratio.window, Window::Calls(_))
-        };
-        self.slow_call_threshold.is_some() || self.ratio.is_some_and(ratio)
+        let counts_calls = |ratio: RatioTrip| matches!(ratio.window, Window::Calls(_));
+        self.slow_call_threshold.is_some() || self.ratio.is_some_and(counts_calls)
     }
 }
 

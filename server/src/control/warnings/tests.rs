@@ -114,9 +114,9 @@ fn a_queue_without_a_wait_and_a_wait_without_a_queue_are_odd() {
         })
     };
     let second = Duration::from_secs(1);
-    assert_eq!(bulkhead(5, Duration::ZERO), ["rules.bulkhead.max_queue"]);
+    assert_eq!(bulkhead(1, Duration::ZERO), ["rules.bulkhead.max_queue"]);
     assert_eq!(bulkhead(0, second), ["rules.bulkhead.max_wait"]);
-    assert_eq!(bulkhead(5, second), [""; 0]);
+    assert_eq!(bulkhead(1, second), [""; 0]);
     assert_eq!(bulkhead(0, Duration::ZERO), [""; 0]);
 }
 
