@@ -260,6 +260,11 @@ fn in_words(health: &Health) -> Value {
     let operations = health.operations.iter();
     let states =
         operations.map(|operation| (operation.name.to_owned(), operation.state.name().into()));
+    let shadows = health.operations.iter();
+    let shadows = shadows.filter_map(|operation| {
+        let state = operation.shadow?;
+        Some((operation.name.to_owned(), state.name().into()))
+    });
     let refused = health.refused.iter();
     let refused = refused.map(|refused| json!([refused.policy, refused.field, refused.reason]));
     json!({
@@ -276,6 +281,7 @@ fn in_words(health: &Health) -> Value {
         "revision": health.revision,
         "refused": refused.collect::<Vec<_>>(),
         "states": Value::Object(states.collect()),
+        "shadows": Value::Object(shadows.collect()),
     })
 }
 
