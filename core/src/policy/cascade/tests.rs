@@ -286,7 +286,7 @@ prop_compose! {
         base_delay in any_millis(),
         max_delay in any_millis(),
         multiplier in prop::option::of(1.0..=10.0),
-        jitter in prop::option::of(prop::sample::select(vec![Jitter::Full, Jitter::Equal, Jitter::None])),
+        jitter in any_jitter(),
         budget in prop::option::of((0.0..=1.0, 0_u32..10)),
         honor_retry_after in any::<Option<bool>>(),
     ) -> Rules {
@@ -384,6 +384,11 @@ fn any_hedge() -> impl Strategy<Value = Rules> {
 
 fn any_millis() -> impl Strategy<Value = Option<Duration>> {
     prop::option::of((1_u64..100_000).prop_map(Duration::from_millis))
+}
+
+fn any_jitter() -> impl Strategy<Value = Option<Jitter>> {
+    let jitters = vec![Jitter::Full, Jitter::Equal, Jitter::None];
+    prop::option::of(prop::sample::select(jitters))
 }
 
 fn any_mode() -> impl Strategy<Value = Option<Mode>> {
