@@ -9,10 +9,9 @@
 use std::time::Duration;
 
 use fusebox_tests::caller::{Caller, Options as Calling};
-use fusebox_tests::operator::{list, number, revision};
+use fusebox_tests::operator::{number, revision};
 use fusebox_tests::server::{Options, Server};
 use fusebox_tests::upstream::{Behaviour, Upstream};
-use fusebox_tests::wait::eventually;
 use serde_json::{Value, json};
 
 const OPERATION: &str = "payments.charge";
@@ -182,13 +181,10 @@ fn what_was_refused_is_in_the_fleets_account() {
         stage.caller.call();
     }
     let grpcurl = stage.server.grpcurl();
-    eventually("two refusals in the fleet view", || {
-        let answer = grpcurl.call("fusebox.v1.FleetService/ListOperations", &json!({}));
-        let operations = list(&answer.unwrap(), "operations");
-        operations
-            .iter()
-            .any(|operation| number(&operation["refusalsTotal"]) == 2)
+    let view = grpcurl.wait_for_operation(OPERATION, |operation| {
+        number(&operation["refusalsTotal"]) == 2
     });
+    assert_eq!(number(&view["callsTotal"]), 1);
 }
 
 #[test]

@@ -161,7 +161,7 @@ impl<'a> OperationBuilder<'a> {
         self
     }
 
-    /// Draws each open time out at random by up to that share of it, so that not all processes
+    /// Cuts each open time short at random by up to that share of it, so that not all processes
     /// probe at once.
     pub const fn open_jitter(mut self, share: Share) -> Self {
         self.local.circuit_breaker.open_jitter = Some(share);

@@ -8,9 +8,8 @@
 //!            health   what Fusebox says of itself, at the start and whenever it has changed
 //! ```
 //!
-//! `at_us` is of the clock that all processes share, read when the event was seen. A status of 500
-//! and above is the dependency's failure, one of 400 and above says nothing about it, a refused
-//! connection provably had no effect.
+//! `at_us` is of the clock that all processes share, read when the event was seen. Results are judged
+//! by the SDK's own reading of HTTP.
 
 use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
@@ -19,7 +18,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use fusebox::{Again, Error, Fusebox, Health, Kind, Operation, PolicySource, Stopped, Verdict};
+use fusebox::{
+    Error, Fusebox, Health, Kind, Operation, PolicySource, Stopped, Verdict, http, transport,
+};
 use fusebox_tests::clock::monotonic_us;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -191,13 +192,8 @@ impl Caller {
 
 fn judge(outcome: Result<&reqwest::Response, &reqwest::Error>) -> Verdict {
     match outcome {
-        Ok(response) if response.status().is_server_error() => {
-            Verdict::Failure(Again::IfIdempotent(None))
-        }
-        Ok(response) if response.status().is_client_error() => Verdict::Ignored,
-        Ok(_) => Verdict::Success,
-        Err(error) if error.is_connect() => Verdict::Failure(Again::NeverSent),
-        Err(_) => Verdict::Failure(Again::IfIdempotent(None)),
+        Ok(response) => http::verdict(response.status(), response.headers()),
+        Err(error) => transport::verdict(error),
     }
 }
 

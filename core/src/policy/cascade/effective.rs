@@ -65,7 +65,7 @@ pub struct BreakerRules {
     pub open_multiplier: Multiplier,
     /// The longest it stays open, not below `open_duration`.
     pub max_open_duration: Duration,
-    /// By how much of its length an open time may be drawn out at random.
+    /// By how much of its length an open time may be cut short at random.
     pub open_jitter: Share,
     /// Probes while half-open.
     pub half_open_permits: u32,

@@ -20,7 +20,7 @@ pub struct CircuitBreaker {
     pub open_multiplier: Option<Multiplier>,
     /// The longest it stays open.
     pub max_open_duration: Option<Duration>,
-    /// By how much of its length an open time may be drawn out at random.
+    /// By how much of its length an open time may be cut short at random.
     pub open_jitter: Option<Share>,
     /// How it probes.
     pub half_open: Option<HalfOpen>,
