@@ -15,6 +15,8 @@ pub mod adaptive;
 pub mod breaker;
 pub mod budget;
 pub mod execution;
+#[cfg(test)]
+mod fixtures;
 pub mod hedge;
 pub mod plan;
 pub mod rate;

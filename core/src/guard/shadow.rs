@@ -89,7 +89,10 @@ impl ShadowGuard {
             pass.permit = Some(step.answer.map_err(refused)?);
         }
         if let Some(settings) = &plan.rate {
-            accounts.rate.reserve(settings, cost, now).map_err(refused)?;
+            accounts
+                .rate
+                .reserve(settings, cost, now)
+                .map_err(refused)?;
         }
         if plan.bulkhead.is_some() {
             match accounts.bulkhead.enter() {
@@ -155,7 +158,10 @@ impl ShadowGuard {
         if let (Some(old), Some(new)) = (&old.rate, &new.rate) {
             accounts.rate.reload(old, new, now);
         }
-        accounts.bulkhead.resize(places(new.bulkhead.as_ref()), 0).wake();
+        accounts
+            .bulkhead
+            .resize(places(new.bulkhead.as_ref()), 0)
+            .wake();
     }
 
     fn accounts(&self, bulkhead: Option<&BulkheadSettings>) -> &Accounts {
@@ -173,8 +179,7 @@ impl ShadowGuard {
 impl Accounts {
     fn breaker(&self, settings: &super::breaker::Settings, now: Instant) -> &Breaker {
         // The seed only spreads processes; a trial has nobody to spread.
-        self.breaker
-            .get_or_init(|| Breaker::new(settings, 0, now))
+        self.breaker.get_or_init(|| Breaker::new(settings, 0, now))
     }
 }
 

@@ -208,17 +208,23 @@ impl Breaker {
         }
         let word = self.load();
         let straggles = word.generation() != permit.generation;
-        let says_nothing = observation == Observation::Neutral && word.state() == CircuitState::Closed;
+        let says_nothing =
+            observation == Observation::Neutral && word.state() == CircuitState::Closed;
         if straggles || says_nothing {
             return Changes::NONE;
         }
         self.settle_slowly(permit, settings, observation, now, lane)
     }
 
-    /// Whether an attempt that was let in is still one of the present state. If not, whoever waited
-    /// since asks again.
-    pub fn is_current(&self, permit: Permit) -> bool {
-        permit == Permit::FORCED || self.load().generation() == permit.generation
+    /// Whether what let an attempt in still would: its state, or the operator who forced it. If
+    /// not, whoever waited since gives the permit back and asks again.
+    pub fn is_current(&self, permit: Permit, now: Instant) -> bool {
+        let word = self.load();
+        match word.forced().filter(|_| now < self.ends_at()) {
+            Some(Forced::Open) => false,
+            Some(Forced::Closed) if permit == Permit::FORCED => true,
+            _ => word.generation() == permit.generation,
+        }
     }
 
     /// Whether an attempt at `at` would be let through, as far as can be told now.
@@ -232,12 +238,10 @@ impl Breaker {
             (Some(known), _) => known.forced == Forced::Closed,
             (None, CircuitState::Closed) => true,
             (None, CircuitState::Open) => at >= self.open_until(&inner, settings),
-            (None, CircuitState::HalfOpen) => {
-                match inner.account.probes.hung_since(settings, at) {
-                    Some(since) => at >= since + settings.opening.length(inner.openings + 1, 0),
-                    None => inner.account.probes.leave_room(settings),
-                }
-            }
+            (None, CircuitState::HalfOpen) => match inner.account.probes.hung_since(settings, at) {
+                Some(since) => at >= since + settings.opening.length(inner.openings + 1, 0),
+                None => inner.account.probes.leave_room(settings),
+            },
         }
     }
 
@@ -295,7 +299,13 @@ impl Breaker {
     pub fn reset(&self, settings: &Settings, now: Instant) -> Changes {
         let mut inner = lock(&self.inner);
         let before = self.load().state();
-        let transition = self.enter(&mut inner, settings, CircuitState::Closed, Cause::Reset, now);
+        let transition = self.enter(
+            &mut inner,
+            settings,
+            CircuitState::Closed,
+            Cause::Reset,
+            now,
+        );
         let mut changes = Changes::NONE;
         changes.add((before != CircuitState::Closed).then_some(transition));
         changes
@@ -480,7 +490,13 @@ impl Breaker {
         }
         let ratio = settings.ratio.as_ref()?;
         let generation = self.load().generation();
-        self.figures(inner, ratio, generation, now).verdict(ratio)
+        let figures = self.figures(inner, ratio, generation, now);
+        // With enough calls counted, further successes of the same bucket only lower the ratio.
+        let trace = ratio.trace().filter(|_| figures.suffice(ratio));
+        let until = trace.map_or(Instant::ORIGIN, |trace| trace.bucket_end(now));
+        // Relaxed: a success that misses it takes the slow path, which is always right.
+        self.judged_until.store(until.as_nanos(), Ordering::Relaxed);
+        figures.verdict(ratio)
     }
 
     /// What the window holds.
@@ -526,16 +542,7 @@ impl Breaker {
             forced: forced.map(|known| known.forced),
         };
         if let Some(ratio) = settings.ratio.as_ref().filter(|_| closed) {
-            let figures = self.figures(inner, ratio, generation, now);
-            flags.armed = figures.arm(ratio);
-            // With enough calls counted, further successes of the same bucket only lower the ratio.
-            match ratio.trace().filter(|_| figures.suffice(ratio)) {
-                // Relaxed: a success that misses it takes the slow path, which is always right.
-                Some(trace) => self
-                    .judged_until
-                    .store(trace.bucket_end(now).as_nanos(), Ordering::Relaxed),
-                None => self.judge_anew(),
-            }
+            flags.armed = self.figures(inner, ratio, generation, now).arm(ratio);
         }
         let ends_at = match forced {
             Some(known) => known.until,
@@ -639,12 +646,12 @@ impl Breaker {
 
     #[inline]
     fn is_judged(&self, now: Instant) -> bool {
-        // Relaxed: see `publish`.
+        // Relaxed: see `verdict`.
         now.as_nanos() < self.judged_until.load(Ordering::Relaxed)
     }
 
     fn judge_anew(&self) {
-        // Relaxed: see `publish`.
+        // Relaxed: see `verdict`.
         self.judged_until.store(0, Ordering::Relaxed);
     }
 
