@@ -127,24 +127,23 @@ impl Way {
         cx: &Context<'_>,
         watch: &W,
     ) -> Gate {
-        loop {
+        while self.stage != Stage::Inside {
             match self.step(guard, plan, cost, now, cx, watch) {
-                Ok(Stage::Inside) => {
-                    self.stage = Stage::Inside;
-                    self.shadow = guard.shadow.admit(&plan.shadow, cost, now, watch);
-                    return Gate::Inside;
-                }
-                Ok(stage) if stage == self.stage => return Gate::Wait(self.waits_until()),
-                Ok(stage) => self.stage = stage,
+                Ok(Some(stage)) => self.stage = stage,
+                Ok(None) => return Gate::Wait(self.waits_until()),
                 Err(rejection) => {
-                    self.abandon(guard, plan, Observation::Neutral, now, Lane::SHARED, watch);
+                    self.take_back(guard, plan, now, Lane::SHARED, watch);
                     return Gate::Refused(rejection);
                 }
             }
+            if self.stage == Stage::Inside {
+                self.shadow = guard.shadow.admit(&plan.shadow, cost, now, watch);
+            }
         }
+        Gate::Inside
     }
 
-    /// The next stage; the same one if there is nothing to do but wait.
+    /// The next stage; none if there is nothing to do but wait.
     fn step<W: Watch>(
         &mut self,
         guard: &Guard,
@@ -153,8 +152,8 @@ impl Way {
         now: Instant,
         cx: &Context<'_>,
         watch: &W,
-    ) -> Result<Stage, Rejection> {
-        Ok(match self.stage {
+    ) -> Result<Option<Stage>, Rejection> {
+        Ok(Some(match self.stage {
             Stage::Breaker => {
                 self.ask_breaker(guard, plan, now, watch)?;
                 Stage::Rate
@@ -167,7 +166,7 @@ impl Way {
                     Stage::Moment(reservation.at)
                 }
             },
-            Stage::Moment(at) if now < at => Stage::Moment(at),
+            Stage::Moment(at) if now < at => return Ok(None),
             Stage::Moment(_) => {
                 self.ask_again(guard, plan, now, watch)?;
                 Stage::Bulkhead
@@ -191,7 +190,7 @@ impl Way {
                     self.ask_again(guard, plan, now, watch)?;
                     Stage::Adaptive
                 }
-                Poll::Pending if now < until => self.stage,
+                Poll::Pending if now < until => return Ok(None),
                 Poll::Pending => return Err(full(Reason::BulkheadFull)),
             },
             Stage::Adaptive => match &plan.concurrency {
@@ -205,7 +204,7 @@ impl Way {
                 None => Stage::Inside,
             },
             Stage::Inside => Stage::Inside,
-        })
+        }))
     }
 
     fn ask_breaker<W: Watch>(
@@ -229,14 +228,19 @@ impl Way {
         now: Instant,
         watch: &W,
     ) -> Result<(), Rejection> {
-        match self.permit {
-            Some(permit) if guard.breaker.is_current(permit) => Ok(()),
-            // The old permit belongs to a state that is over: nothing to give back.
-            _ => {
-                self.permit = None;
-                self.ask_breaker(guard, plan, now, watch)
-            }
-        }
+        let Some(permit) = self
+            .permit
+            .filter(|permit| !guard.breaker.is_current(*permit, now))
+        else {
+            return Ok(());
+        };
+        self.permit = None;
+        let (settings, nothing) = (&plan.breaker, Observation::Neutral);
+        let given_back = guard
+            .breaker
+            .settle(permit, settings, nothing, now, Lane::SHARED);
+        tell(given_back, Standing::Enforced, watch);
+        self.ask_breaker(guard, plan, now, watch)
     }
 
     fn waits_until(&self) -> Instant {
