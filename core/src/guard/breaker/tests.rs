@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::guard::fixtures::effective;
+use crate::outcome::Transition;
 use crate::policy::ratio::Ratio;
 use crate::policy::rules::{HalfOpen, RatioTrip, Rules, Trip, Window};
 
