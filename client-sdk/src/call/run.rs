@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use fusebox_core::guard::execution::Circumstances;
-use fusebox_core::guard::{self, Execution, Gate, Gist, Observation, Plan, Way};
+use fusebox_core::guard::{self, Execution, Finding, Gate, Gist, Observation, Plan, Way};
 use fusebox_core::lane::Lane;
 use fusebox_core::outcome::{Again, Outcome, Rejection, Verdict};
 use fusebox_core::time::{Instant, Span};
@@ -533,8 +533,12 @@ impl<'a> Run<'a> {
     pub(super) fn observe(&mut self, observation: Observation, sample: Option<Span>) {
         let held = Arc::clone(self.hold());
         let (guard, lane, watch) = (&self.inner.guard, lanes::current(), self.inner);
+        let finding = Finding {
+            observation,
+            latency: sample,
+        };
         self.way
-            .settle(guard, &held.plan, observation, sample, self.now, lane, watch);
+            .settle(guard, &held.plan, finding, self.now, lane, watch);
     }
 
     /// Ends an attempt that was on its way in.

@@ -6,14 +6,14 @@
 use std::sync::OnceLock;
 
 use super::adaptive::Adaptive;
-use super::breaker::{Breaker, Observation, Permit, StateView};
+use super::breaker::{Breaker, Permit, Settings, StateView};
 use super::plan::{BulkheadSettings, ShadowPlan};
 use super::rate::RateLimiter;
 use super::slots::{Entered, Slots};
-use super::way::{Standing, Watch, tell};
+use super::way::{Finding, Standing, Watch, tell};
 use crate::lane::Lane;
 use crate::outcome::{Reason, Rejection};
-use crate::time::{Instant, Span};
+use crate::time::Instant;
 
 /// The accounts of an operation's shadow; made when a policy first asks for one.
 #[derive(Debug, Default)]
@@ -113,8 +113,7 @@ impl ShadowGuard {
         &self,
         pass: ShadowPass,
         plan: &ShadowPlan,
-        observation: Observation,
-        latency: Option<Span>,
+        finding: Finding,
         now: Instant,
         lane: Lane,
         watch: &W,
@@ -124,7 +123,7 @@ impl ShadowGuard {
         };
         if let (Some(permit), Some(settings)) = (pass.permit, &plan.breaker) {
             let breaker = accounts.breaker(settings, now);
-            let settled = breaker.settle(permit, settings, observation, now, lane);
+            let settled = breaker.settle(permit, settings, finding.observation, now, lane);
             tell(settled, Standing::Shadow, watch);
         }
         if pass.slot {
@@ -132,7 +131,7 @@ impl ShadowGuard {
             accounts.bulkhead.leave().wake();
         }
         if let (true, Some(bounds)) = (pass.counted, &plan.concurrency) {
-            accounts.adaptive.leave(bounds, latency);
+            accounts.adaptive.leave(bounds, finding.latency);
         }
     }
 
@@ -177,7 +176,7 @@ impl ShadowGuard {
 }
 
 impl Accounts {
-    fn breaker(&self, settings: &super::breaker::Settings, now: Instant) -> &Breaker {
+    fn breaker(&self, settings: &Settings, now: Instant) -> &Breaker {
         // The seed only spreads processes; a trial has nobody to spread.
         self.breaker.get_or_init(|| Breaker::new(settings, 0, now))
     }

@@ -66,6 +66,24 @@ enum Stage {
     Inside,
 }
 
+/// What an attempt showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// About the dependency.
+    pub observation: Observation,
+    /// How long it took, if that tells how long the dependency takes.
+    pub latency: Option<Span>,
+}
+
+impl From<Observation> for Finding {
+    fn from(observation: Observation) -> Self {
+        Self {
+            observation,
+            latency: None,
+        }
+    }
+}
+
 /// How far an attempt has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gate {
@@ -270,14 +288,12 @@ impl Way {
         rejection
     }
 
-    /// The attempt has ended: everything is given back, with what was learned. `latency` is how
-    /// long it took, if that tells how long the dependency takes.
+    /// The attempt has ended: everything is given back, with what was learned.
     pub fn settle<W: Watch>(
         &mut self,
         guard: &Guard,
         plan: &Plan,
-        observation: Observation,
-        latency: Option<Span>,
+        finding: Finding,
         now: Instant,
         lane: Lane,
         watch: &W,
@@ -286,21 +302,22 @@ impl Way {
         self.stage = Stage::Breaker;
         self.reservation = None;
         if let Some(permit) = self.permit.take() {
+            let (settings, observation) = (&plan.breaker, finding.observation);
             let settled = guard
                 .breaker
-                .settle(permit, &plan.breaker, observation, now, lane);
+                .settle(permit, settings, observation, now, lane);
             tell(settled, Standing::Enforced, watch);
         }
         if std::mem::take(&mut self.slot) {
             guard.bulkhead.leave().wake();
         }
         if let (true, Some(bounds)) = (std::mem::take(&mut self.counted), &plan.concurrency) {
-            guard.adaptive.leave(bounds, latency);
+            guard.adaptive.leave(bounds, finding.latency);
         }
         let pass = std::mem::take(&mut self.shadow);
         guard
             .shadow
-            .settle(pass, &plan.shadow, observation, latency, now, lane, watch);
+            .settle(pass, &plan.shadow, finding, now, lane, watch);
     }
 
     /// The attempt ends before its time: on its way in nothing was learned, whatever `observation`
@@ -315,7 +332,7 @@ impl Way {
         watch: &W,
     ) {
         if self.stage == Stage::Inside {
-            return self.settle(guard, plan, observation, None, now, lane, watch);
+            return self.settle(guard, plan, observation.into(), now, lane, watch);
         }
         self.take_back(guard, plan, now, lane, watch);
     }
@@ -335,7 +352,7 @@ impl Way {
         if let Some(reservation) = self.reservation.take() {
             guard.rate.give_back(reservation);
         }
-        self.settle(guard, plan, Observation::Neutral, None, now, lane, watch);
+        self.settle(guard, plan, Observation::Neutral.into(), now, lane, watch);
     }
 }
 

@@ -171,13 +171,13 @@ impl Model {
         self.seen_at = now;
         let part = |begin: u64, end: u64| {
             let overlap = end.min(now).saturating_sub(begin.max(from));
-            u128::from(added) * u128::from(overlap) / u128::from(span.max(1))
+            added * overlap / span.max(1)
         };
         let last = now / SECOND;
         let first_live = last.saturating_sub(HORIZON_SECS - 1);
-        let mut left = added - part(0, first_live * SECOND) as u64;
+        let mut left = added - part(0, first_live * SECOND);
         for second in first_live..last {
-            let here = part(second * SECOND, (second + 1) * SECOND) as u64;
+            let here = part(second * SECOND, (second + 1) * SECOND);
             *self.first_attempts.entry(second).or_default() += here;
             left -= here;
         }

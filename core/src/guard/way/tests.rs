@@ -82,7 +82,7 @@ impl Bench {
 
     fn settle(&self, mut way: Way, observation: Observation) {
         let (guard, plan, now) = (&self.guard, &self.plan, self.now);
-        way.settle(guard, plan, observation, None, now, LANE, &self.notes);
+        way.settle(guard, plan, observation.into(), now, LANE, &self.notes);
     }
 
     fn abandon(&self, mut way: Way, observation: Observation) {
@@ -382,7 +382,7 @@ fn a_way_that_was_settled_leads_the_next_attempt_in_again() {
     let mut bench = Bench::new(everything);
     let mut way = bench.go_in();
     let (guard, plan, now) = (&bench.guard, &bench.plan, bench.now);
-    way.settle(guard, plan, GOOD, None, now, LANE, &bench.notes);
+    way.settle(guard, plan, GOOD.into(), now, LANE, &bench.notes);
     bench.wait_millis(1_000);
     assert_eq!(bench.poll(&mut way), Gate::Inside);
     assert_eq!(bench.guard.bulkhead.occupancy(), (1, 0));
@@ -571,7 +571,11 @@ fn what_took_its_time_teaches_the_adaptive_limit_and_what_has_none_does_not() {
             .collect();
         for mut way in ways {
             let (guard, plan, now) = (&bench.guard, &bench.plan, bench.now);
-            way.settle(guard, plan, GOOD, latency, now, LANE, &bench.notes);
+            let finding = Finding {
+                observation: GOOD,
+                latency,
+            };
+            way.settle(guard, plan, finding, now, LANE, &bench.notes);
         }
         bench.guard.adaptive.view(&bounds)
     };
