@@ -57,11 +57,17 @@ struct Guarded<C> {
 }
 
 trait Asks {
-    fn ask<'a>(&'a self, question: &'a str) -> impl Future<Output = Result<usize, Broken>> + Send + 'a;
+    fn ask<'a>(
+        &'a self,
+        question: &'a str,
+    ) -> impl Future<Output = Result<usize, Broken>> + Send + 'a;
 }
 
 impl Asks for Client {
-    fn ask<'a>(&'a self, question: &'a str) -> impl Future<Output = Result<usize, Broken>> + Send + 'a {
+    fn ask<'a>(
+        &'a self,
+        question: &'a str,
+    ) -> impl Future<Output = Result<usize, Broken>> + Send + 'a {
         Self::ask(self, question)
     }
 }

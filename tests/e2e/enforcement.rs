@@ -80,7 +80,9 @@ fn a_bulkhead_lets_so_many_in_and_refuses_the_rest() {
     assert_refused(&stage.caller.call(), "bulkhead_full");
     // A second place, while the first is taken.
     stage.upstream.behave(Behaviour::ok());
-    stage.enforce(&alone(json!({"bulkhead": {"maxConcurrent": 2}, "timeout": {"attempt": "2s"}})));
+    stage.enforce(&alone(
+        json!({"bulkhead": {"maxConcurrent": 2}, "timeout": {"attempt": "2s"}}),
+    ));
     assert_eq!(stage.caller.call()["outcome"], "success");
     // It began under the five seconds of its kind.
     let ended = stage.caller.end_of(inside);
@@ -120,7 +122,10 @@ fn a_hedge_answers_for_a_first_attempt_that_hangs() {
     stage.enforce(&json!({"hedge": {"delay": "0.05s"}, "retry": {"maxAttempts": 2}}));
     stage.upstream.script([Behaviour::hang()]);
     let call = stage.caller.call();
-    assert_eq!((&call["outcome"], &call["attempts"]), (&json!("success"), &json!(2)));
+    assert_eq!(
+        (&call["outcome"], &call["attempts"]),
+        (&json!("success"), &json!(2))
+    );
     assert_eq!(stage.upstream.requests(), 2);
 }
 
@@ -170,7 +175,10 @@ fn retries_stop_where_the_budget_ends_though_attempts_are_left() {
     }));
     stage.upstream.behave(Behaviour::status(503));
     let call = stage.caller.call();
-    assert_eq!((&call["attempts"], &call["status"]), (&json!(1), &json!(503)));
+    assert_eq!(
+        (&call["attempts"], &call["status"]),
+        (&json!(1), &json!(503))
+    );
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use fusebox_core::guard::execution::Circumstances;
-use fusebox_core::guard::{self, Execution, Gate, Observation, Permit, Plan, Way};
+use fusebox_core::guard::{self, Execution, Finding, Gate, Observation, Permit, Plan, Way};
 use fusebox_core::lane::Lane;
 use fusebox_core::outcome::{Again, Outcome, Rejection, Verdict};
 use fusebox_core::time::{Instant, Span};
@@ -549,9 +549,12 @@ impl<'a> Run<'a> {
     pub(super) fn observe(&mut self, observation: Observation, sample: Option<Span>) {
         let held = Arc::clone(self.hold());
         let (inner, lane, now) = (self.inner, lanes::current(), self.now);
-        let (guard, plan) = (&inner.guard, &held.plan);
+        let finding = Finding {
+            observation,
+            latency: sample,
+        };
         self.way()
-            .settle(guard, plan, observation, sample, now, lane, inner);
+            .settle(&inner.guard, &held.plan, finding, now, lane, inner);
         self.holds = Holding::Nothing;
     }
 
