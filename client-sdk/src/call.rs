@@ -14,6 +14,8 @@
 
 mod attempt;
 pub(crate) mod blocking;
+#[cfg(test)]
+mod cancellation;
 mod hedged;
 pub(crate) mod permit;
 mod run;
@@ -30,8 +32,8 @@ use crate::classify::Classify;
 use crate::error::Error;
 use crate::operation::{Cx, Inner};
 use crate::scope::Around;
-pub use run::{Next, Run};
 use run::Settled;
+pub use run::{Next, Run};
 
 /// A call's own circumstances.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +61,9 @@ where
     C: Classify<T, E>,
     Fut: Future<Output = Result<T, E>>,
 {
+    if let Some(why) = run::refused_at_once(inner) {
+        return Err(Error::Stopped { why, last: None });
+    }
     let mut run = Run::begin(inner, asking);
     let mut last = None;
     loop {

@@ -69,12 +69,22 @@ pub struct OperationHealth {
     pub kind: Kind,
     /// Whether its calls may be repeated.
     pub idempotent: bool,
-    /// What its breaker does.
+    /// What its breaker does of its own accord.
     pub state: CircuitState,
     /// For how long.
     pub for_how_long: Duration,
     /// The breaker is open and lets the next call through as a probe.
     pub probe_due: bool,
+    /// After recovery: the share of calls it lets in so far, 0 to 1. `None` if it lets in all that
+    /// its state allows.
+    pub ramp: Option<f64>,
+    /// What an operator's override makes of it instead, and for how long still.
+    pub forced: Option<(CircuitState, Duration)>,
+    /// What a breaker in SHADOW does, if a policy has one on trial.
+    pub shadow: Option<CircuitState>,
+    /// Its policies ask for retries or hedges that are never made, because its author has not
+    /// called it idempotent: only what provably never took effect is repeated.
+    pub retries_idle: bool,
 }
 
 pub(crate) fn of(enforcement: &Enforcement, link: &Status) -> Health {
@@ -108,6 +118,9 @@ pub(crate) fn of(enforcement: &Enforcement, link: &Status) -> Health {
 fn operation(inner: &Inner) -> OperationHealth {
     let now = clock::now();
     let view = inner.state();
+    let plan = &inner.plans.load().plan;
+    let shadow = inner.guard.shadow.state_at(&plan.shadow, now);
+    let repeats = plan.max_attempts > 1 || plan.hedge.is_some();
     OperationHealth {
         name: inner.name,
         kind: inner.kind,
@@ -115,5 +128,11 @@ fn operation(inner: &Inner) -> OperationHealth {
         state: view.state,
         for_how_long: now.since(view.since),
         probe_due: view.probe_due,
+        ramp: view.ramp.map(|points| f64::from(points) / 10_000.0),
+        forced: view
+            .forced
+            .map(|known| (known.forced.as_state(), known.until.since(now))),
+        shadow: shadow.map(|view| view.state),
+        retries_idle: plan.enabled && repeats && !inner.idempotent,
     }
 }

@@ -25,6 +25,9 @@
 //! The closure makes a fresh future for every attempt, and nothing needs to be `'static` or
 //! `Clone`. What went wrong comes back as [`Error`]: the dependency's own error, or [`Stopped`]
 //! with who stopped the call and when it makes sense to come back.
+//!
+//! An `Err` is a failure unless [`Operation::with`] is given another judge: [`grpc::Grpc`],
+//! [`http::Http`], [`transport::Transport`], or a closure.
 
 mod builder;
 mod cache;
@@ -51,14 +54,15 @@ use std::sync::Arc;
 pub use builder::{Builder, InvalidSetup};
 pub use call::permit::Permit;
 pub use call::{Next, Run};
-pub use classify::{Classify, Results};
+pub use classify::{Classify, Results, grpc, http, transport};
 pub use error::{Error, Limit, Stopped};
 pub use fusebox_core::key::{InvalidName, Kind};
 pub use fusebox_core::outcome::{Again, CircuitState, Reason, Verdict};
-pub use fusebox_core::policy::ratio::{OutOfRange, Ratio};
+pub use fusebox_core::policy::ratio::{Multiplier, OutOfRange, Ratio, Share};
+pub use fusebox_core::policy::rules::{Jitter, Window};
 pub use health::{Health, OperationHealth, PolicySource, RefusedPolicy};
-pub use scope::Scope;
 pub use operation::{Cx, Guarded, InvalidOperation, Operation, OperationBuilder};
+pub use scope::Scope;
 
 use enforcement::Enforcement;
 use link::Link;

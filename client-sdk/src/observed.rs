@@ -29,7 +29,12 @@ struct Inner {
 
 impl Observed {
     /// The latency below which a `share` of the recent calls stayed; `None` while there are too few.
-    pub(crate) fn latency_at(&self, share: Ratio, recorder: &Recorder, now: Instant) -> Option<Span> {
+    pub(crate) fn latency_at(
+        &self,
+        share: Ratio,
+        recorder: &Recorder,
+        now: Instant,
+    ) -> Option<Span> {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match inner.answer {
             Some((asked, answer, at)) if asked == share && now.since(at) < FRESH => answer,

@@ -1,5 +1,7 @@
 //! The handle around one outbound dependency.
 
+mod builder;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,11 +9,9 @@ use std::time::Duration;
 
 use fusebox_core::guard::breaker::StateView;
 use fusebox_core::guard::{Guard, Plan, Standing, Watch};
-use fusebox_core::key::{InvalidName, Kind, OperationName};
+use fusebox_core::key::{Kind, OperationName};
 use fusebox_core::outcome::{Reason, Transition};
-use fusebox_core::policy::ratio::Ratio;
-use fusebox_core::policy::rules::{RatioTrip, Rules, Trip, Window};
-use fusebox_core::policy::{Violations, defaults};
+use fusebox_core::policy::rules::Rules;
 use fusebox_core::stats::Recorder;
 use fusebox_core::time::Instant;
 
@@ -19,13 +19,15 @@ use crate::call::permit::{self, Permit};
 use crate::call::{self, Asking, Run, blocking};
 use crate::classify::{Classify, Results};
 use crate::clock;
-use crate::enforcement::{Context, Enforcement};
+use crate::enforcement::Context;
 use crate::error::{Error, Stopped};
 use crate::lanes;
 use crate::link::Event;
 use crate::observed::Observed;
 use crate::plans::Plans;
 use crate::scope::{Around, Scope};
+
+pub use builder::{InvalidOperation, OperationBuilder};
 
 /// An outbound dependency, guarded. Cheap to clone; clones share one breaker.
 #[derive(Clone, Debug)]
@@ -175,7 +177,14 @@ impl<'a, C> Guarded<'a, C> {
         Fut: Future<Output = Result<T, E>>,
         Fallback: Future<Output = Result<T, Error<E>>>,
     {
-        call::run_or(&self.operation.inner, self.asking, &self.classify, f, fallback).await
+        call::run_or(
+            &self.operation.inner,
+            self.asking,
+            &self.classify,
+            f,
+            fallback,
+        )
+        .await
     }
 
     /// As [`Operation::begin`]; the classifier is given to each attempt.
@@ -312,147 +321,4 @@ pub(crate) struct Definition {
     pub(crate) kind: Kind,
     pub(crate) idempotent: bool,
     pub(crate) local: Rules,
-}
-
-/// An operation that cannot be.
-#[derive(Debug, thiserror::Error)]
-pub enum InvalidOperation {
-    /// Its name is none.
-    #[error("operation name {name:?} {problem}")]
-    Name {
-        /// The name, cut to what an error should show.
-        name: String,
-        /// What is wrong with it.
-        problem: InvalidName,
-    },
-    /// The rules given at the call site contradict themselves.
-    #[error("operation {operation}: {violations}")]
-    Rules {
-        /// Which operation.
-        operation: String,
-        /// Everything that is wrong.
-        violations: Violations,
-    },
-}
-
-/// Says what an operation is. What it says of rules is the layer below the policies.
-#[derive(Clone, Debug)]
-#[must_use = "an operation exists once it is registered"]
-pub struct OperationBuilder<'a> {
-    enforcement: &'a Arc<Enforcement>,
-    name: String,
-    kind: Kind,
-    idempotent: Option<bool>,
-    local: Rules,
-}
-
-impl<'a> OperationBuilder<'a> {
-    pub(crate) fn new(enforcement: &'a Arc<Enforcement>, name: String) -> Self {
-        Self {
-            enforcement,
-            name,
-            kind: Kind::default(),
-            idempotent: None,
-            local: Rules::default(),
-        }
-    }
-
-    /// What it talks to; decides its defaults. [`Kind::Custom`] if not said.
-    pub const fn kind(mut self, kind: Kind) -> Self {
-        self.kind = kind;
-        self
-    }
-
-    /// Whether a call may be repeated without harm; the kind's default if not said. A call that is
-    /// not idempotent is only retried where it provably never took effect.
-    pub const fn idempotent(mut self, idempotent: bool) -> Self {
-        self.idempotent = Some(idempotent);
-        self
-    }
-
-    /// Bounds each attempt: 1 ms to 24 h.
-    pub const fn attempt_timeout(mut self, timeout: Duration) -> Self {
-        self.local.timeout.attempt = Some(timeout);
-        self
-    }
-
-    /// Bounds the whole call, backoffs included: 1 ms to 24 h.
-    pub const fn overall_timeout(mut self, timeout: Duration) -> Self {
-        self.local.timeout.overall = Some(timeout);
-        self
-    }
-
-    /// Attempts in all, the first included: 1 to 1000.
-    pub const fn max_attempts(mut self, attempts: u32) -> Self {
-        self.local.retry.max_attempts = Some(attempts);
-        self
-    }
-
-    /// The longest sleep before the first retry, and before any: 1 ms to 24 h.
-    pub const fn backoff(mut self, base: Duration, max: Duration) -> Self {
-        self.local.retry.base_delay = Some(base);
-        self.local.retry.max_delay = Some(max);
-        self
-    }
-
-    /// Opens the breaker after that many failed calls in a row: 1 to 10000.
-    pub fn consecutive_failures(mut self, failures: u32) -> Self {
-        self.trip().consecutive_failures = Some(failures);
-        self
-    }
-
-    /// Opens the breaker when that share of the calls in the window failed, given at least
-    /// `minimum_calls` (20 if `None`). The window is 1 s to 1 h.
-    pub fn failure_ratio(
-        mut self,
-        ratio: Ratio,
-        window: Duration,
-        minimum_calls: Option<u32>,
-    ) -> Self {
-        self.trip().ratio = Some(RatioTrip {
-            window: Window::Span(window),
-            failure_ratio: Some(ratio),
-            slow_call_ratio: None,
-            minimum_calls: minimum_calls.unwrap_or_else(|| Window::Span(window).default_minimum_calls()),
-        });
-        self
-    }
-
-    /// How long the breaker stays open before it probes: 1 ms to 24 h.
-    pub const fn open_duration(mut self, duration: Duration) -> Self {
-        self.local.circuit_breaker.open_duration = Some(duration);
-        self
-    }
-
-    /// Makes it exist, or returns the operation that has the name already.
-    pub fn register(self) -> Result<Operation, InvalidOperation> {
-        let definition = self.definition()?;
-        Ok(self.enforcement.register(&definition))
-    }
-
-    fn definition(&self) -> Result<Definition, InvalidOperation> {
-        let id = OperationName::new(&self.name).map_err(|problem| InvalidOperation::Name {
-            name: self.name.chars().take(80).collect(),
-            problem,
-        })?;
-        self.local
-            .violations()
-            .into_result(())
-            .map_err(|violations| InvalidOperation::Rules {
-                operation: self.name.clone(),
-                violations,
-            })?;
-        Ok(Definition {
-            id,
-            kind: self.kind,
-            idempotent: self
-                .idempotent
-                .unwrap_or(defaults::of(self.kind).idempotent),
-            local: self.local.clone(),
-        })
-    }
-
-    fn trip(&mut self) -> &mut Trip {
-        self.local.circuit_breaker.trip.get_or_insert_default()
-    }
 }

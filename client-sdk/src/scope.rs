@@ -76,7 +76,9 @@ impl Scope {
         // Relaxed: whoever is polled inside is polled by the thread that set it, or after.
         USED.store(true, Ordering::Relaxed);
         let outer = Self::current();
-        let bound = outer.as_ref().map_or(Instant::NEVER, |outer| outer.deadline);
+        let bound = outer
+            .as_ref()
+            .map_or(Instant::NEVER, |outer| outer.deadline);
         let inside = Self {
             deadline: self.deadline.min(bound),
             outer,

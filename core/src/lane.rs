@@ -38,8 +38,10 @@ impl Lane {
     }
 
     /// The stripe's position.
+    #[inline]
     pub const fn index(self) -> usize {
-        self.index as usize
+        // It is below LANES anyway; said like this, nobody has to check.
+        self.index as usize % LANES
     }
 
     /// Whether no other thread writes this lane at the same time.

@@ -76,10 +76,18 @@ const BANNED: &[Banned] = &[
     },
 ];
 
-const LEAVES: &[&str] = &["key", "lane", "outcome", "revision", "time"];
-const POLICY_AND_LEAVES: &[&str] = &["policy", "key", "lane", "outcome", "revision", "time"];
+const LEAVES: &[&str] = &[
+    "atomics", "key", "lane", "outcome", "random", "revision", "time",
+];
+const POLICY_AND_LEAVES: &[&str] = &[
+    "policy", "atomics", "key", "lane", "outcome", "random", "revision", "time",
+];
 
 const CORE_ROOMS: &[Room] = &[
+    Room {
+        name: "atomics",
+        sees: LEAVES,
+    },
     Room {
         name: "key",
         sees: LEAVES,
@@ -90,6 +98,10 @@ const CORE_ROOMS: &[Room] = &[
     },
     Room {
         name: "outcome",
+        sees: LEAVES,
+    },
+    Room {
+        name: "random",
         sees: LEAVES,
     },
     Room {
@@ -249,7 +261,7 @@ fn the_rooms_of_core_bite() {
     for (file, room) in [
         ("key.rs", "policy"),
         ("time.rs", "stats"),
-        ("policy/cascade.rs", "guard"),
+        ("policy/cascade/mod.rs", "guard"),
         ("guard/breaker/mod.rs", "stats"),
         ("guard/retry.rs", "sync"),
         ("sync/history.rs", "guard"),

@@ -132,6 +132,47 @@ fn each_bound_is_held_and_each_refusal_names_its_field_alone() {
             json!({"circuitBreaker": {"halfOpenPermits": 1001}}),
             "rules.circuit_breaker.half_open_permits",
         ),
+        (
+            json!({"circuitBreaker": {"window": {"size": 10001}, "failureRatio": 0.5}}),
+            "rules.circuit_breaker.window.size",
+        ),
+        (
+            json!({"circuitBreaker": {"window": {"size": 9}, "failureRatio": 0.5, "minimumCalls": 10}}),
+            "rules.circuit_breaker.minimum_calls",
+        ),
+        (
+            json!({"circuitBreaker": {"window": {"span": "9s"}, "slowCallRatio": 0.5}}),
+            "rules.circuit_breaker.slow_call_ratio",
+        ),
+        (
+            json!({"circuitBreaker": {"openDuration": "9s", "maxOpenDuration": "8s"}}),
+            "rules.circuit_breaker.max_open_duration",
+        ),
+        (
+            json!({"circuitBreaker": {"halfOpenPermits": 2, "halfOpenSuccesses": 3}}),
+            "rules.circuit_breaker.half_open_successes",
+        ),
+        (
+            json!({"retry": {"budget": {"ratio": 1.1}}}),
+            "rules.retry.budget.ratio",
+        ),
+        (json!({"retry": {"jitter": 9}}), "rules.retry.jitter"),
+        (
+            json!({"bulkhead": {"maxQueue": 5}}),
+            "rules.bulkhead.max_queue",
+        ),
+        (
+            json!({"rateLimit": {"permits": 0, "per": "1s"}}),
+            "rules.rate_limit.permits",
+        ),
+        (
+            json!({"concurrencyLimit": {"min": 6, "max": 5}}),
+            "rules.concurrency_limit.min",
+        ),
+        (
+            json!({"hedge": {"percentile": 95, "maxHedges": 1}}),
+            "rules.hedge.percentile",
+        ),
     ];
     for (rules, field) in cases {
         let refused = grpcurl.create(&policy(&rules)).unwrap_err();

@@ -100,9 +100,23 @@ impl Caller {
     /// # Panics
     /// If it does not end within half a minute.
     pub fn call(&mut self) -> Value {
+        let begun = self.begin();
+        self.end_of(begun)
+    }
+
+    /// Begins a call and does not wait for its end.
+    pub fn begin(&mut self) -> u64 {
         self.asked += 1;
-        let id = self.asked.to_string();
-        self.process.write_line(&format!("call {id}"));
+        self.process.write_line(&format!("call {}", self.asked));
+        self.asked
+    }
+
+    /// How that call ended.
+    ///
+    /// # Panics
+    /// If it does not end within half a minute.
+    pub fn end_of(&self, call: u64) -> Value {
+        let id = call.to_string();
         self.wait_for(&format!("end of call {id}"), |event| {
             event["event"] == "call" && event["id"] == id.as_str()
         })
@@ -170,6 +184,12 @@ impl Caller {
             .as_str()
             .unwrap_or_default()
             .to_owned()
+    }
+
+    /// The state of the breaker on trial beside its operation's.
+    pub fn wait_for_shadow(&self, state: &str) {
+        let what = format!("breaker in shadow that is {state}");
+        self.wait_for_health(&what, |health| health["shadows"][&self.operation] == state);
     }
 
     /// Waits until its operation's breaker is in that state.

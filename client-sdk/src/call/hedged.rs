@@ -14,7 +14,7 @@ use fusebox_core::outcome::{Again, Outcome, Verdict};
 use fusebox_core::time::{Instant, Span};
 use tokio::time::Sleep;
 
-use super::run::{PANICKED, Run, Settled};
+use super::run::{Holding, PANICKED, Run, Settled};
 use crate::classify::Classify;
 use crate::error::Limit;
 use crate::operation::Cx;
@@ -57,7 +57,10 @@ impl Run<'_> {
     /// Whether this attempt may have others beside it.
     #[inline]
     pub(super) fn hedges(&self) -> bool {
-        self.inner.idempotent && self.held_plan().is_some_and(|plan| plan.enabled && plan.hedge.is_some())
+        self.inner.idempotent
+            && self
+                .held_plan()
+                .is_some_and(|plan| plan.enabled && plan.hedge.is_some())
     }
 
     /// Polls the attempt that has been let in, and those that become due beside it. The error of
@@ -99,7 +102,7 @@ impl<'r, 'a, Fut> Race<'r, 'a, Fut> {
             share.and_then(|share| inner.observed.latency_at(share, &inner.recorder, began));
         let first = Contender {
             future: Box::pin(first),
-            way: std::mem::take(&mut run.way),
+            way: run.take_way(),
             began,
             deadline,
             span: run.attempt_span().cloned(),
@@ -186,7 +189,7 @@ impl<'r, 'a, Fut> Race<'r, 'a, Fut> {
     /// Makes the contender at `at` the run's own attempt.
     fn take_out(&mut self, at: usize) {
         let contender = self.contenders.remove(at);
-        self.run.way = contender.way;
+        self.run.holds = Holding::Way(contender.way);
         self.run.attempt_began = contender.began;
         self.run.deadline = contender.deadline;
     }
@@ -265,14 +268,14 @@ impl<'r, 'a, Fut> Race<'r, 'a, Fut> {
         let deadline = run.deadline_from(&self.held.plan, run.now);
         // In its place before the caller's code makes its future: if that panics, it is this one.
         self.polled = self.contenders.len();
-        run.way = way;
+        run.holds = Holding::Way(way);
         run.attempt_began = run.now;
         run.deadline = deadline;
         let future = Box::pin(run.making(f));
         let span = run.spans.beside(run.inner, number);
         self.contenders.push(Contender {
             future,
-            way: std::mem::take(&mut run.way),
+            way: run.take_way(),
             began: run.now,
             deadline,
             span,

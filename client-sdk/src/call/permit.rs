@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::Asking;
 use super::run::Run;
 use crate::error::Stopped;
-use crate::{clock, lanes};
 use crate::operation::Inner;
+use crate::{clock, lanes};
 
 /// Leave to call the dependency once, by [`Operation::admit`](crate::Operation::admit).
 ///

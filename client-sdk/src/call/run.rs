@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use fusebox_core::guard::execution::Circumstances;
-use fusebox_core::guard::{self, Execution, Gate, Gist, Observation, Plan, Way};
+use fusebox_core::guard::{self, Execution, Finding, Gate, Observation, Permit, Plan, Way};
 use fusebox_core::lane::Lane;
 use fusebox_core::outcome::{Again, Outcome, Rejection, Verdict};
 use fusebox_core::time::{Instant, Span};
@@ -63,9 +63,8 @@ pub struct Run<'a> {
     pub(super) inner: &'a Inner,
     pub(super) asking: Asking<'a>,
     pub(super) execution: Execution,
-    /// Which plan the call began under, and what a call that goes well wants of it.
+    /// Which plan the call began under.
     number: u64,
-    gist: Gist,
     /// The plan it follows, from its first wait or trouble to its end.
     held: Option<Arc<Numbered>>,
     /// The last reading of the clock.
@@ -74,12 +73,23 @@ pub struct Run<'a> {
     pub(super) attempt_began: Instant,
     /// When it must have ended: by its own limit or by the call's.
     pub(super) deadline: Instant,
-    pub(super) way: Way,
+    pub(super) holds: Holding,
     progress: Progress,
     in_callers_code: Cell<bool>,
     /// The sleep before the next attempt, if that has not been slept yet.
     pause: Option<Duration>,
     pub(super) spans: Spans,
+}
+
+/// What an attempt holds of the guard.
+#[derive(Debug)]
+pub(super) enum Holding {
+    /// Nothing: it has not asked, or has given everything back.
+    Nothing,
+    /// The breaker's permit, and nobody else was asked.
+    Permit(Permit),
+    /// It is on its way in, or inside.
+    Way(Way),
 }
 
 /// How far a call has come.
@@ -122,19 +132,17 @@ pub(super) enum Stop {
 impl<'a> Run<'a> {
     #[inline]
     pub(crate) fn begin(inner: &'a Inner, asking: Asking<'a>) -> Self {
-        let (number, gist) = inner.plans.gist(lanes::current());
         let now = clock::now();
         Self {
             inner,
             execution: Execution::begin(now, asking.around.bound()),
             asking,
-            number,
-            gist,
+            number: 0,
             held: None,
             now,
             attempt_began: now,
             deadline: Instant::NEVER,
-            way: Way::new(),
+            holds: Holding::Nothing,
             progress: Progress::Outside,
             in_callers_code: Cell::new(false),
             pause: None,
@@ -191,27 +199,30 @@ impl<'a> Run<'a> {
         Cx::new(self.execution.attempt(), deadline)
     }
 
-    /// Lets a call's first attempt in, if the breaker alone decides and is closed.
+    /// Lets a call's first attempt in, if a look is enough: the breaker alone decides, and is closed.
     #[inline]
     pub(super) fn enter_at_once(&mut self) -> bool {
-        let deadline = (self.now + self.gist.limit).min(self.execution.bound());
-        if self.progress != Progress::Outside || !self.gist.plain || self.now >= deadline {
+        if self.progress != Progress::Outside {
+            return false;
+        }
+        let lane = lanes::current();
+        let (number, gist) = self.inner.plans.gist(lane);
+        let deadline = (self.now + gist.limit).min(self.execution.bound());
+        if !gist.plain || self.now >= deadline {
             return false;
         }
         let Some(permit) = self.inner.guard.breaker.admit_at_once() else {
             return false;
         };
-        self.way = Way::inside(permit);
+        self.holds = Holding::Permit(permit);
+        self.number = number;
         self.deadline = deadline;
-        self.begins(lanes::current());
+        self.begins(lane);
         true
     }
 
     /// Waits until the next attempt may begin.
     pub(super) async fn enter(&mut self) -> Result<(), Stop> {
-        if let Some(stop) = self.refused_at_once() {
-            return Err(stop);
-        }
         let mut timer = pin!(None);
         poll_fn(|cx| {
             loop {
@@ -220,7 +231,9 @@ impl<'a> Run<'a> {
                     Ok(Some(until)) => until,
                     Err(stop) => return Poll::Ready(Err(stop)),
                 };
-                timer.set(Some(tokio::time::sleep_until(clock::runtime_instant(until))));
+                timer.set(Some(tokio::time::sleep_until(clock::runtime_instant(
+                    until,
+                ))));
                 let slept = timer.as_mut().as_pin_mut().map(|sleep| sleep.poll(cx));
                 if slept.is_none_or(|slept| slept.is_pending()) {
                     return Poll::Pending;
@@ -230,22 +243,13 @@ impl<'a> Run<'a> {
         .await
     }
 
-    /// The breaker's refusal of a first attempt, where nothing else could have been said before it.
-    fn refused_at_once(&self) -> Option<Stop> {
-        if self.progress != Progress::Outside || !self.gist.plain {
-            return None;
-        }
-        let breaker = &self.inner.guard.breaker;
-        breaker.refuse_at_once(self.now).map(Stop::Refused)
-    }
-
     /// One step on the way in; `Some` is when to take the next.
     pub(super) fn step_in(&mut self, cx: &Context<'_>) -> Result<Option<Instant>, Stop> {
         self.now = clock::now();
         let held = Arc::clone(self.hold());
         let plan = &held.plan;
         if !plan.enabled {
-            self.way = Way::unguarded();
+            self.holds = Holding::Way(Way::unguarded());
             self.let_in(plan);
             return Ok(None);
         }
@@ -254,8 +258,8 @@ impl<'a> Run<'a> {
             self.leave_without(plan);
             return Err(Stop::OutOfTime);
         }
-        let (guard, cost) = (&self.inner.guard, self.asking.cost);
-        match self.way.poll(guard, plan, cost, self.now, cx, self.inner) {
+        let (inner, cost, now) = (self.inner, self.asking.cost, self.now);
+        match self.way().poll(&inner.guard, plan, cost, now, cx, inner) {
             Gate::Inside => {
                 self.let_in(plan);
                 Ok(None)
@@ -272,8 +276,9 @@ impl<'a> Run<'a> {
             None => Ok(()),
             Some(_) => {
                 let held = Arc::clone(self.hold());
-                let (guard, now) = (&self.inner.guard, self.now);
-                let rejection = self.way.refuse_to_wait(guard, &held.plan, now, self.inner);
+                let (inner, now) = (self.inner, self.now);
+                let way = self.way();
+                let rejection = way.refuse_to_wait(&inner.guard, &held.plan, now, inner);
                 Err(Stop::Refused(rejection))
             }
         }
@@ -342,22 +347,31 @@ impl<'a> Run<'a> {
         }
         let lane = lanes::current();
         let took = self.now.span_since(self.attempt_began);
-        let settled = took < self.gist.slow
-            && self.way.only_permit().is_some_and(|permit| {
-                let (breaker, trace) = (&self.inner.guard.breaker, self.gist.trace);
-                breaker.settle_at_once(permit, trace, self.now, lane)
-            });
-        if settled {
-            self.way = Way::new();
-        } else {
-            let observation = Observation::Good {
-                slow: took >= self.hold().plan.breaker.slow(),
-            };
-            self.observe(observation, Some(took));
+        if !self.settles_at_once(took, lane) {
+            let slow = took >= self.hold().plan.breaker.slow();
+            self.observe(Observation::Good { slow }, Some(took));
         }
         self.spans.attempt_ended(Outcome::Success);
         self.count(Outcome::Success, lane);
         true
+    }
+
+    /// Whether a success leaves no more than a trace: nothing is held but the breaker's permit, and
+    /// the rules are those the call began under.
+    #[inline]
+    fn settles_at_once(&mut self, took: Span, lane: Lane) -> bool {
+        let Holding::Permit(permit) = self.holds else {
+            return false;
+        };
+        let (number, gist) = self.inner.plans.gist(lane);
+        let breaker = &self.inner.guard.breaker;
+        let settled = number == self.number
+            && took < gist.slow
+            && breaker.settle_at_once(permit, gist.trace, self.now, lane);
+        if settled {
+            self.holds = Holding::Nothing;
+        }
+        settled
     }
 
     /// Everything but a success in time.
@@ -380,7 +394,11 @@ impl<'a> Run<'a> {
         let slow = took >= self.hold().plan.breaker.slow();
         let late = self.now >= self.deadline;
         let (observation, outcome, sample) = match verdict {
-            Verdict::Success if late => (Observation::Bad { slow, in_run: true }, Outcome::Late, Some(took)),
+            Verdict::Success if late => (
+                Observation::Bad { slow, in_run: true },
+                Outcome::Late,
+                Some(took),
+            ),
             Verdict::Success => (Observation::Good { slow }, Outcome::Success, Some(took)),
             Verdict::Ignored => (Observation::Neutral, Outcome::Ignored, None),
             Verdict::Failure(_) => {
@@ -514,9 +532,7 @@ impl<'a> Run<'a> {
     fn refused(&mut self, rejection: Rejection) {
         let Rejection { reason, .. } = rejection;
         self.progress = Progress::Counted;
-        self.inner
-            .recorder
-            .record_refusal(lanes::current(), reason);
+        self.inner.recorder.record_refusal(lanes::current(), reason);
         self.inner.context.metrics.refused(self.inner.name, reason);
         self.spans.refused(reason);
     }
@@ -532,17 +548,23 @@ impl<'a> Run<'a> {
     /// Gives everything back that the attempt held.
     pub(super) fn observe(&mut self, observation: Observation, sample: Option<Span>) {
         let held = Arc::clone(self.hold());
-        let (guard, lane, watch) = (&self.inner.guard, lanes::current(), self.inner);
-        self.way
-            .settle(guard, &held.plan, observation, sample, self.now, lane, watch);
+        let (inner, lane, now) = (self.inner, lanes::current(), self.now);
+        let finding = Finding {
+            observation,
+            latency: sample,
+        };
+        self.way()
+            .settle(&inner.guard, &held.plan, finding, now, lane, inner);
+        self.holds = Holding::Nothing;
     }
 
     /// Ends an attempt that was on its way in.
     fn leave_without(&mut self, plan: &Plan) {
-        let (guard, lane, watch) = (&self.inner.guard, lanes::current(), self.inner);
+        let (inner, lane, now) = (self.inner, lanes::current(), self.now);
         let nothing = Observation::Neutral;
-        self.way
-            .abandon(guard, plan, nothing, self.now, lane, watch);
+        self.way()
+            .abandon(&inner.guard, plan, nothing, now, lane, inner);
+        self.holds = Holding::Nothing;
     }
 
     /// Counts the call, once.
@@ -574,6 +596,28 @@ impl<'a> Run<'a> {
         }
         // It is there: the lines above have seen to it.
         self.held.get_or_insert_with(|| self.inner.plans.hold())
+    }
+
+    /// What it holds, as a way that can be gone on with, or given back.
+    fn way(&mut self) -> &mut Way {
+        match self.holds {
+            Holding::Nothing => self.holds = Holding::Way(Way::new()),
+            Holding::Permit(permit) => self.holds = Holding::Way(Way::inside(permit)),
+            Holding::Way(_) => {}
+        }
+        match &mut self.holds {
+            Holding::Way(way) => way,
+            Holding::Nothing | Holding::Permit(_) => unreachable!("made a way above"),
+        }
+    }
+
+    /// Hands what the attempt holds to another owner.
+    pub(super) fn take_way(&mut self) -> Way {
+        self.way();
+        match std::mem::replace(&mut self.holds, Holding::Nothing) {
+            Holding::Way(way) => way,
+            Holding::Nothing | Holding::Permit(_) => Way::new(),
+        }
     }
 
     /// The plan, once it is held.
@@ -616,7 +660,7 @@ impl<'a> Run<'a> {
     #[cold]
     fn abandon(&mut self) {
         let held = Arc::clone(self.hold());
-        let (guard, lane, watch) = (&self.inner.guard, lanes::current(), self.inner);
+        let (inner, lane) = (self.inner, lanes::current());
         self.now = clock::now();
         let took = self.now.span_since(self.attempt_began);
         let (observation, outcome) = if self.is_in_callers_code() {
@@ -624,10 +668,43 @@ impl<'a> Run<'a> {
         } else {
             (cut_short(&held.plan, took), Outcome::Cancelled)
         };
-        self.way
-            .abandon(guard, &held.plan, observation, self.now, lane, watch);
+        let now = self.now;
+        self.way()
+            .abandon(&inner.guard, &held.plan, observation, now, lane, inner);
         self.count(outcome, lane);
     }
+}
+
+/// The refusal of a breaker that is open for some time yet, where nobody else is asked before it:
+/// such a call is over before it has begun.
+#[inline]
+pub(super) fn refused_at_once(inner: &Inner) -> Option<Stopped> {
+    if inner.guard.breaker.is_open() {
+        refuse(inner)
+    } else {
+        None
+    }
+}
+
+#[cold]
+fn refuse(inner: &Inner) -> Option<Stopped> {
+    let lane = lanes::current();
+    let (_, gist) = inner.plans.gist(lane);
+    if !gist.plain {
+        return None;
+    }
+    let Rejection {
+        reason,
+        retry_after,
+    } = inner.guard.breaker.refuse_at_once(clock::now())?;
+    inner.recorder.record_refusal(lane, reason);
+    inner.context.metrics.refused(inner.name, reason);
+    Spans::begin(inner).refused(reason);
+    Some(Stopped::Refused {
+        operation: inner.name,
+        reason,
+        retry_after,
+    })
 }
 
 /// What an attempt that was cut off on this side after `took` says: nothing, unless it was slow

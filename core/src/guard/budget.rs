@@ -60,6 +60,8 @@ impl Budget {
     /// all, that of the asking call included, modulo 2^32.
     pub fn withdraw(&self, settings: &RetryBudget, first_attempts: u32, now: Instant) -> bool {
         let mut ring = lock(&self.inner);
+        // Whoever read the clock before another and comes here after it asks as if with it.
+        let now = now.max(ring.seen_at);
         ring.look(first_attempts, now);
         let affordable = ring.affords(settings, now);
         if affordable {
@@ -72,14 +74,15 @@ impl Budget {
 impl Ring {
     /// Spreads what was added since the last look over the seconds since then.
     fn look(&mut self, first_attempts: u32, now: Instant) {
-        let (from, to) = (self.seen_at.as_nanos(), now.as_nanos().max(self.seen_at.as_nanos()));
+        let (from, to) = (self.seen_at.as_nanos(), now.as_nanos());
         let mut left = u64::from(first_attempts.wrapping_sub(self.seen));
-        if left > u64::from(u32::MAX / 2) {
-            // Somebody read the total before another and came here after: nothing is new.
+        if left > u64::from(u32::MAX / 2) && to - from < HORIZON_SECS * SECOND {
+            // So many calls take longer than that: somebody read the total before another and came
+            // here after it, and nothing is new.
             return;
         }
         self.seen = first_attempts;
-        self.seen_at = Instant::from_nanos(to);
+        self.seen_at = now;
         let (last, span) = (to / SECOND, to - from);
         let oldest = last.saturating_sub(HORIZON_SECS - 1).max(from / SECOND);
         let added = u128::from(left);

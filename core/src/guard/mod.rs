@@ -15,6 +15,8 @@ pub mod adaptive;
 pub mod breaker;
 pub mod budget;
 pub mod execution;
+#[cfg(test)]
+mod fixtures;
 pub mod hedge;
 pub mod plan;
 pub mod rate;
@@ -35,7 +37,7 @@ pub use breaker::{Breaker, Observation, Override, Permit};
 pub use execution::{Execution, Next};
 pub use plan::{Gist, Plan};
 pub use shadow::ShadowGuard;
-pub use way::{Gate, Standing, Watch, Way};
+pub use way::{Finding, Gate, Standing, Watch, Way};
 
 /// What one operation's callers share, and what outlives every reload.
 #[derive(Debug)]

@@ -135,7 +135,9 @@ impl RateLimiter {
             return;
         }
         let carry = |arrival: u64| {
-            let used = arrival.checked_sub(now.as_nanos()).filter(|&used| used > 0)?;
+            let used = arrival
+                .checked_sub(now.as_nanos())
+                .filter(|&used| used > 0)?;
             let scaled = u128::from(used) * u128::from(new.interval.as_nanos())
                 / u128::from(old.interval.as_nanos());
             let scaled = u64::try_from(scaled).unwrap_or(u64::MAX);

@@ -6,14 +6,14 @@
 use std::sync::OnceLock;
 
 use super::adaptive::Adaptive;
-use super::breaker::{Breaker, Observation, Permit, StateView};
+use super::breaker::{Breaker, Permit, Settings, StateView};
 use super::plan::{BulkheadSettings, ShadowPlan};
 use super::rate::RateLimiter;
 use super::slots::{Entered, Slots};
-use super::way::{Standing, Watch, tell};
+use super::way::{Finding, Standing, Watch, tell};
 use crate::lane::Lane;
 use crate::outcome::{Reason, Rejection};
-use crate::time::{Instant, Span};
+use crate::time::Instant;
 
 /// The accounts of an operation's shadow; made when a policy first asks for one.
 #[derive(Debug, Default)]
@@ -89,7 +89,10 @@ impl ShadowGuard {
             pass.permit = Some(step.answer.map_err(refused)?);
         }
         if let Some(settings) = &plan.rate {
-            accounts.rate.reserve(settings, cost, now).map_err(refused)?;
+            accounts
+                .rate
+                .reserve(settings, cost, now)
+                .map_err(refused)?;
         }
         if plan.bulkhead.is_some() {
             match accounts.bulkhead.enter() {
@@ -110,8 +113,7 @@ impl ShadowGuard {
         &self,
         pass: ShadowPass,
         plan: &ShadowPlan,
-        observation: Observation,
-        latency: Option<Span>,
+        finding: Finding,
         now: Instant,
         lane: Lane,
         watch: &W,
@@ -121,7 +123,7 @@ impl ShadowGuard {
         };
         if let (Some(permit), Some(settings)) = (pass.permit, &plan.breaker) {
             let breaker = accounts.breaker(settings, now);
-            let settled = breaker.settle(permit, settings, observation, now, lane);
+            let settled = breaker.settle(permit, settings, finding.observation, now, lane);
             tell(settled, Standing::Shadow, watch);
         }
         if pass.slot {
@@ -129,7 +131,7 @@ impl ShadowGuard {
             accounts.bulkhead.leave().wake();
         }
         if let (true, Some(bounds)) = (pass.counted, &plan.concurrency) {
-            accounts.adaptive.leave(bounds, latency);
+            accounts.adaptive.leave(bounds, finding.latency);
         }
     }
 
@@ -155,7 +157,10 @@ impl ShadowGuard {
         if let (Some(old), Some(new)) = (&old.rate, &new.rate) {
             accounts.rate.reload(old, new, now);
         }
-        accounts.bulkhead.resize(places(new.bulkhead.as_ref()), 0).wake();
+        accounts
+            .bulkhead
+            .resize(places(new.bulkhead.as_ref()), 0)
+            .wake();
     }
 
     fn accounts(&self, bulkhead: Option<&BulkheadSettings>) -> &Accounts {
@@ -171,10 +176,9 @@ impl ShadowGuard {
 }
 
 impl Accounts {
-    fn breaker(&self, settings: &super::breaker::Settings, now: Instant) -> &Breaker {
+    fn breaker(&self, settings: &Settings, now: Instant) -> &Breaker {
         // The seed only spreads processes; a trial has nobody to spread.
-        self.breaker
-            .get_or_init(|| Breaker::new(settings, 0, now))
+        self.breaker.get_or_init(|| Breaker::new(settings, 0, now))
     }
 }
 

@@ -117,7 +117,10 @@ impl Slots {
             return Poll::Ready(());
         };
         let waker = &mut inner.waiting[at].waker;
-        if waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+        if waker
+            .as_ref()
+            .is_none_or(|waker| !waker.will_wake(cx.waker()))
+        {
             *waker = Some(cx.waker().clone());
         }
         Poll::Pending

@@ -66,6 +66,24 @@ enum Stage {
     Inside,
 }
 
+/// What an attempt showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// About the dependency.
+    pub observation: Observation,
+    /// How long it took, if that tells how long the dependency takes.
+    pub latency: Option<Span>,
+}
+
+impl From<Observation> for Finding {
+    fn from(observation: Observation) -> Self {
+        Self {
+            observation,
+            latency: None,
+        }
+    }
+}
+
 /// How far an attempt has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gate {
@@ -127,24 +145,23 @@ impl Way {
         cx: &Context<'_>,
         watch: &W,
     ) -> Gate {
-        loop {
+        while self.stage != Stage::Inside {
             match self.step(guard, plan, cost, now, cx, watch) {
-                Ok(Stage::Inside) => {
-                    self.stage = Stage::Inside;
-                    self.shadow = guard.shadow.admit(&plan.shadow, cost, now, watch);
-                    return Gate::Inside;
-                }
-                Ok(stage) if stage == self.stage => return Gate::Wait(self.waits_until()),
-                Ok(stage) => self.stage = stage,
+                Ok(Some(stage)) => self.stage = stage,
+                Ok(None) => return Gate::Wait(self.waits_until()),
                 Err(rejection) => {
-                    self.abandon(guard, plan, Observation::Neutral, now, Lane::SHARED, watch);
+                    self.take_back(guard, plan, now, Lane::SHARED, watch);
                     return Gate::Refused(rejection);
                 }
             }
+            if self.stage == Stage::Inside {
+                self.shadow = guard.shadow.admit(&plan.shadow, cost, now, watch);
+            }
         }
+        Gate::Inside
     }
 
-    /// The next stage; the same one if there is nothing to do but wait.
+    /// The next stage; none if there is nothing to do but wait.
     fn step<W: Watch>(
         &mut self,
         guard: &Guard,
@@ -153,8 +170,8 @@ impl Way {
         now: Instant,
         cx: &Context<'_>,
         watch: &W,
-    ) -> Result<Stage, Rejection> {
-        Ok(match self.stage {
+    ) -> Result<Option<Stage>, Rejection> {
+        Ok(Some(match self.stage {
             Stage::Breaker => {
                 self.ask_breaker(guard, plan, now, watch)?;
                 Stage::Rate
@@ -167,7 +184,7 @@ impl Way {
                     Stage::Moment(reservation.at)
                 }
             },
-            Stage::Moment(at) if now < at => Stage::Moment(at),
+            Stage::Moment(at) if now < at => return Ok(None),
             Stage::Moment(_) => {
                 self.ask_again(guard, plan, now, watch)?;
                 Stage::Bulkhead
@@ -191,7 +208,7 @@ impl Way {
                     self.ask_again(guard, plan, now, watch)?;
                     Stage::Adaptive
                 }
-                Poll::Pending if now < until => self.stage,
+                Poll::Pending if now < until => return Ok(None),
                 Poll::Pending => return Err(full(Reason::BulkheadFull)),
             },
             Stage::Adaptive => match &plan.concurrency {
@@ -205,7 +222,7 @@ impl Way {
                 None => Stage::Inside,
             },
             Stage::Inside => Stage::Inside,
-        })
+        }))
     }
 
     fn ask_breaker<W: Watch>(
@@ -229,14 +246,19 @@ impl Way {
         now: Instant,
         watch: &W,
     ) -> Result<(), Rejection> {
-        match self.permit {
-            Some(permit) if guard.breaker.is_current(permit) => Ok(()),
-            // The old permit belongs to a state that is over: nothing to give back.
-            _ => {
-                self.permit = None;
-                self.ask_breaker(guard, plan, now, watch)
-            }
-        }
+        let Some(permit) = self
+            .permit
+            .filter(|permit| !guard.breaker.is_current(*permit, now))
+        else {
+            return Ok(());
+        };
+        self.permit = None;
+        let (settings, nothing) = (&plan.breaker, Observation::Neutral);
+        let given_back = guard
+            .breaker
+            .settle(permit, settings, nothing, now, Lane::SHARED);
+        tell(given_back, Standing::Enforced, watch);
+        self.ask_breaker(guard, plan, now, watch)
     }
 
     fn waits_until(&self) -> Instant {
@@ -266,14 +288,12 @@ impl Way {
         rejection
     }
 
-    /// The attempt has ended: everything is given back, with what was learned. `latency` is how
-    /// long it took, if that tells how long the dependency takes.
+    /// The attempt has ended: everything is given back, with what was learned.
     pub fn settle<W: Watch>(
         &mut self,
         guard: &Guard,
         plan: &Plan,
-        observation: Observation,
-        latency: Option<Span>,
+        finding: Finding,
         now: Instant,
         lane: Lane,
         watch: &W,
@@ -282,21 +302,22 @@ impl Way {
         self.stage = Stage::Breaker;
         self.reservation = None;
         if let Some(permit) = self.permit.take() {
+            let (settings, observation) = (&plan.breaker, finding.observation);
             let settled = guard
                 .breaker
-                .settle(permit, &plan.breaker, observation, now, lane);
+                .settle(permit, settings, observation, now, lane);
             tell(settled, Standing::Enforced, watch);
         }
         if std::mem::take(&mut self.slot) {
             guard.bulkhead.leave().wake();
         }
         if let (true, Some(bounds)) = (std::mem::take(&mut self.counted), &plan.concurrency) {
-            guard.adaptive.leave(bounds, latency);
+            guard.adaptive.leave(bounds, finding.latency);
         }
         let pass = std::mem::take(&mut self.shadow);
         guard
             .shadow
-            .settle(pass, &plan.shadow, observation, latency, now, lane, watch);
+            .settle(pass, &plan.shadow, finding, now, lane, watch);
     }
 
     /// The attempt ends before its time: on its way in nothing was learned, whatever `observation`
@@ -311,7 +332,7 @@ impl Way {
         watch: &W,
     ) {
         if self.stage == Stage::Inside {
-            return self.settle(guard, plan, observation, None, now, lane, watch);
+            return self.settle(guard, plan, observation.into(), now, lane, watch);
         }
         self.take_back(guard, plan, now, lane, watch);
     }
@@ -331,7 +352,7 @@ impl Way {
         if let Some(reservation) = self.reservation.take() {
             guard.rate.give_back(reservation);
         }
-        self.settle(guard, plan, Observation::Neutral, None, now, lane, watch);
+        self.settle(guard, plan, Observation::Neutral.into(), now, lane, watch);
     }
 }
 

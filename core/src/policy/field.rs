@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_called_mode_is_one_and_its_section_reads_it() {
+    fn a_field_called_mode_is_one_and_is_its_own_sections() {
         for &field in Field::ALL {
             assert_eq!(field.is_mode(), field.path().ends_with(".mode"), "{field}");
         }
@@ -290,59 +290,37 @@ mod tests {
         rules.bulkhead.mode = Some(Mode::Shadow);
         rules.rate_limit.mode = Some(Mode::Shadow);
         rules.concurrency_limit.mode = Some(Mode::Shadow);
-        for section in Section::ALL {
-            let moded = section.fields().any(Field::is_mode);
-            let mode = moded.then_some(Mode::Shadow);
-            assert_eq!(section.mode(&rules), mode, "{section:?}");
+        for &field in Field::ALL.iter().filter(|field| field.is_mode()) {
+            let mut one = Rules::default();
+            field.copy(&rules, &mut one);
+            for section in Section::ALL {
+                let mode = (field.section() == *section).then_some(Mode::Shadow);
+                assert_eq!(section.mode(&one), mode, "{field} of {section:?}");
+            }
         }
     }
 
     #[test]
     fn a_group_takes_the_schema_of_the_youngest_of_its_words_that_is_said() {
-        let ratio = |window, slow_call_ratio| RatioTrip {
-            window,
-            failure_ratio: Some(Ratio::ONE),
-            slow_call_ratio,
-            minimum_calls: 1,
-        };
         let second = Duration::from_secs(1);
+        let over = |window| Trip {
+            ratio: Some(RatioTrip {
+                window,
+                failure_ratio: Some(Ratio::ONE),
+                slow_call_ratio: None,
+                minimum_calls: 1,
+            }),
+            ..Trip::default()
+        };
+        let slow = Trip {
+            slow_call_threshold: Some(second),
+            ..Trip::default()
+        };
         let trips = [
             (1, Trip::default()),
-            (
-                1,
-                Trip {
-                    consecutive_failures: Some(1),
-                    ..Trip::default()
-                },
-            ),
-            (
-                1,
-                Trip {
-                    ratio: Some(ratio(Window::Span(second), None)),
-                    ..Trip::default()
-                },
-            ),
-            (
-                2,
-                Trip {
-                    ratio: Some(ratio(Window::Calls(5), None)),
-                    ..Trip::default()
-                },
-            ),
-            (
-                2,
-                Trip {
-                    ratio: Some(ratio(second.into(), Some(Ratio::ONE))),
-                    ..Trip::default()
-                },
-            ),
-            (
-                2,
-                Trip {
-                    slow_call_threshold: Some(second),
-                    ..Trip::default()
-                },
-            ),
+            (1, over(Window::Span(second))),
+            (2, over(Window::Calls(5))),
+            (2, slow),
         ];
         let mut rules = Rules::default();
         for (schema, trip) in trips {

@@ -6,7 +6,9 @@
 use fusebox_core::key::OperationName;
 use fusebox_core::outcome::{CircuitState, Outcome, Reason};
 use fusebox_core::policy::Violations;
-use fusebox_core::stats::{Counts, BUCKETS, Histogram, OperationReport, Report, Totals, TransitionReport};
+use fusebox_core::stats::{
+    BUCKETS, Counts, Histogram, OperationReport, Report, Totals, TransitionReport,
+};
 
 use super::text::name;
 use super::time::{age_from_wire, duration_to_wire};
@@ -64,7 +66,9 @@ pub fn operation_to_wire(report: &OperationReport) -> v1::OperationStats {
         operation: report.operation.to_string(),
         calls: Some(calls_to_wire(&report.totals)),
         refusals: Some(refusals_to_wire(|reason| report.totals.refusals(reason))),
-        would_refuse: Some(refusals_to_wire(|reason| report.totals.would_refuse(reason))),
+        would_refuse: Some(refusals_to_wire(|reason| {
+            report.totals.would_refuse(reason)
+        })),
         retries: report.totals.retries(),
         hedges: report.totals.hedges(),
         latency: Some(histogram_to_wire(report.totals.latency())),

@@ -78,7 +78,14 @@ prop_compose! {
         enabled in any::<Option<bool>>(),
     ) -> Rules {
         Rules {
-            timeout, retry, circuit_breaker, bulkhead, rate_limit, concurrency_limit, hedge, enabled,
+            timeout,
+            retry,
+            circuit_breaker,
+            bulkhead,
+            rate_limit,
+            concurrency_limit,
+            hedge,
+            enabled,
         }
     }
 }

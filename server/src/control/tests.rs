@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use fusebox_core::key::Labels;
 use fusebox_core::policy::Draft;
-use fusebox_core::policy::rules::{RatioTrip, Rules, Trip, Window};
+use fusebox_core::policy::rules::Rules;
 use fusebox_core::policy::selector::{Glob, Selector};
 
 use super::*;
@@ -15,7 +15,7 @@ fn id(name: &str) -> PolicyId {
     PolicyId::new("default", name).unwrap()
 }
 
-fn draft(name: &str) -> Draft {
+pub(super) fn draft(name: &str) -> Draft {
     let mut rules = Rules::default();
     rules.timeout.attempt = Some(Duration::from_secs(1));
     let everything = Glob::new("*").unwrap();
@@ -30,11 +30,11 @@ fn draft(name: &str) -> Draft {
     }
 }
 
-fn policy(name: &str) -> Policy {
+pub(super) fn policy(name: &str) -> Policy {
     Policy::new(draft(name)).unwrap()
 }
 
-fn with_priority(policy: Policy, priority: i32) -> Policy {
+pub(super) fn with_priority(policy: Policy, priority: i32) -> Policy {
     let draft = Draft {
         priority,
         ..policy.into_draft()
@@ -337,94 +337,4 @@ async fn a_closed_store_is_unavailable() {
     store.close().await;
     let error = control.create(policy("a"), intent()).await.unwrap_err();
     assert!(matches!(error, ControlError::Unavailable(_)), "{error:?}");
-}
-
-fn fields(policy: &Policy, neighbours: &[Policy]) -> Vec<String> {
-    let warnings = warnings::of(policy, neighbours.iter());
-    warnings.into_iter().map(|warning| warning.field).collect()
-}
-
-#[test]
-fn an_ordinary_policy_gives_no_warning() {
-    assert_eq!(fields(&policy("a"), &[policy("a")]), [""; 0]);
-}
-
-#[test]
-fn a_policy_without_an_effect_is_odd() {
-    let rules = Rules::default();
-    let empty = Policy::new(Draft {
-        rules,
-        ..draft("a")
-    })
-    .unwrap();
-    assert_eq!(fields(&empty, &[]), ["rules"]);
-}
-
-#[test]
-fn rules_beside_enabled_false_are_odd() {
-    let mut draft = draft("a");
-    draft.rules.enabled = Some(false);
-    assert_eq!(fields(&Policy::new(draft).unwrap(), &[]), ["rules.enabled"]);
-}
-
-#[test]
-fn a_ratio_that_is_judged_later_than_the_run_of_failures_is_odd() {
-    let mut draft = draft("a");
-    let ratio = RatioTrip {
-        window: Window::Span(Duration::from_secs(10)),
-        failure_ratio: fusebox_core::policy::ratio::Ratio::new(0.5).unwrap(),
-        minimum_calls: 20,
-    };
-    draft.rules.circuit_breaker.trip = Some(Trip {
-        consecutive_failures: Some(5),
-        ratio: Some(ratio),
-    });
-    let odd = Policy::new(draft).unwrap();
-    assert_eq!(
-        fields(&odd, &[]),
-        ["rules.circuit_breaker.consecutive_failures"]
-    );
-}
-
-#[test]
-fn equal_policies_that_can_meet_and_set_the_same_field_tie() {
-    let operation = |name: &str, pattern: &str| {
-        let glob = Glob::new(pattern).unwrap();
-        let selector = Selector::new(None, Some(glob), None, Labels::default()).unwrap();
-        Policy::new(Draft {
-            selector,
-            ..draft(name)
-        })
-        .unwrap()
-    };
-    let ours = operation("a", "pay.*");
-    for (theirs, tie) in [
-        (operation("b", "pay.*"), true),
-        (operation("b", "pa*.x"), true),
-        (operation("b", "buy.*"), false),
-        (operation("b", "pay.x.*"), false),
-        (with_priority(operation("b", "pay.*"), 1), false),
-    ] {
-        let expected: &[&str] = if tie { &["rules.timeout.attempt"] } else { &[] };
-        assert_eq!(
-            fields(&ours, std::slice::from_ref(&theirs)),
-            expected,
-            "{theirs:?}"
-        );
-    }
-}
-
-#[test]
-fn a_tie_names_the_policy_whose_name_decides() {
-    let warnings = warnings::of(&policy("a"), [policy("b")].iter());
-    assert!(
-        warnings[0].description.ends_with("decides, default/b"),
-        "{warnings:?}"
-    );
-}
-
-#[test]
-fn warnings_are_bounded() {
-    let crowd: Vec<_> = (0..100).map(|i| policy(&format!("n{i}"))).collect();
-    assert_eq!(fields(&policy("a"), &crowd).len(), MAX_WARNINGS);
 }

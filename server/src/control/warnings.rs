@@ -6,9 +6,10 @@
 
 use std::cmp::Ordering;
 
-use fusebox_core::policy::Policy;
-use fusebox_core::policy::field::Field;
+use fusebox_core::policy::field::{Field, Section};
+use fusebox_core::policy::rules::Rules;
 use fusebox_core::policy::selector::{Glob, Selector};
+use fusebox_core::policy::{Policy, defaults};
 
 /// Neighbours among which a tie is looked for; so that a write costs the same in a crowded
 /// namespace.
@@ -39,11 +40,25 @@ pub(super) fn of<'a>(
     policy: &'a Policy,
     neighbours: impl Iterator<Item = &'a Policy>,
 ) -> Vec<Warning> {
-    let alone = [no_effect(policy), disabled(policy), both_ways(policy)];
+    let rules = policy.rules();
+    let alone = [
+        no_effect(policy),
+        disabled(rules),
+        both_ways(rules),
+        never_opens(rules),
+        never_slow(rules),
+        nobody_waits(rules),
+        hedged_though_not_repeatable(policy),
+        more_hedges_than_attempts(rules),
+    ];
+    let modes = Section::ALL
+        .iter()
+        .map(|section| mode_alone(policy, *section));
     let neighbours = neighbours.filter(|other| other.id() != policy.id());
     let ties = neighbours.filter_map(|other| tie(policy, other));
     alone
         .into_iter()
+        .chain(modes)
         .flatten()
         .chain(ties)
         .take(MAX_WARNINGS)
@@ -55,8 +70,7 @@ fn no_effect(policy: &Policy) -> Option<Warning> {
     nothing.then(|| Warning::new("rules", "sets no rule and clears none: it has no effect"))
 }
 
-fn disabled(policy: &Policy) -> Option<Warning> {
-    let rules = policy.rules();
+fn disabled(rules: &Rules) -> Option<Warning> {
     let others = |field: &&Field| **field != Field::Enabled && field.is_set(rules);
     let first = Field::ALL
         .iter()
@@ -66,10 +80,10 @@ fn disabled(policy: &Policy) -> Option<Warning> {
     Some(Warning::new("rules.enabled", description))
 }
 
-fn both_ways(policy: &Policy) -> Option<Warning> {
-    let trip = policy.rules().circuit_breaker.trip?;
+fn both_ways(rules: &Rules) -> Option<Warning> {
+    let trip = rules.circuit_breaker.trip?;
     let (failures, ratio) = (trip.consecutive_failures?, trip.ratio?);
-    (failures < ratio.minimum_calls).then(|| {
+    (ratio.failure_ratio.is_some() && failures < ratio.minimum_calls).then(|| {
         let description = format!(
             "{failures} failures in a row open it whatever the ratio, and before {} calls are \
              there to judge one by",
@@ -79,15 +93,86 @@ fn both_ways(policy: &Policy) -> Option<Warning> {
     })
 }
 
+fn never_opens(rules: &Rules) -> Option<Warning> {
+    let trip = rules.circuit_breaker.trip?;
+    (trip.consecutive_failures.is_none() && trip.ratio.is_none()).then(|| {
+        Warning::new(
+            "rules.circuit_breaker.slow_call_threshold",
+            "alone in its group, which is replaced whole: nothing opens the breaker",
+        )
+    })
+}
+
+fn never_slow(rules: &Rules) -> Option<Warning> {
+    let threshold = rules.circuit_breaker.trip?.slow_call_threshold?;
+    let attempt = rules.timeout.attempt.filter(|limit| threshold > *limit)?;
+    let description = format!(
+        "{threshold:?}: no call is ever seen to take so long, because rules.timeout.attempt ends \
+         it after {attempt:?}"
+    );
+    let field = "rules.circuit_breaker.slow_call_threshold";
+    Some(Warning::new(field, description))
+}
+
+/// A queue takes places and a time to wait in them.
+fn nobody_waits(rules: &Rules) -> Option<Warning> {
+    let limit = rules.bulkhead.limit?;
+    let (field, other) = match (limit.max_queue, limit.max_wait.is_zero()) {
+        (1.., true) => ("rules.bulkhead.max_queue", "rules.bulkhead.max_wait"),
+        (0, false) => ("rules.bulkhead.max_wait", "rules.bulkhead.max_queue"),
+        _ => return None,
+    };
+    let description = format!("has no effect: {other} is 0, so nobody waits");
+    Some(Warning::new(field, description))
+}
+
+fn hedged_though_not_repeatable(policy: &Policy) -> Option<Warning> {
+    policy.rules().hedge.plan?;
+    let kind = policy.selector().kind()?;
+    (!defaults::of(kind).idempotent).then(|| {
+        let description = format!(
+            "idle for operations of kind {kind}, which are not repeatable unless their author \
+             says `idempotent`"
+        );
+        Warning::new("rules.hedge", description)
+    })
+}
+
+fn more_hedges_than_attempts(rules: &Rules) -> Option<Warning> {
+    let (hedges, attempts) = (rules.hedge.plan?.max_hedges, rules.retry.max_attempts?);
+    (hedges.saturating_add(1) > attempts).then(|| {
+        let description = format!(
+            "{hedges} beside the first are more than the {attempts} that rules.retry.max_attempts \
+             allows, among which hedges count"
+        );
+        Warning::new("rules.hedge.max_hedges", description)
+    })
+}
+
+/// A mode speaks of what the same policy says beside it.
+fn mode_alone(policy: &Policy, section: Section) -> Option<Warning> {
+    section.mode(policy.rules())?;
+    let mode = section.fields().find(|field| field.is_mode())?;
+    let beside = |field: Field| field != mode && decides(policy, field);
+    (!section.fields().any(beside)).then(|| {
+        let description = "has no effect: this policy sets and clears nothing else in the section";
+        Warning::new(format!("rules.{mode}"), description)
+    })
+}
+
+/// Whether `policy` says what becomes of `field`.
+fn decides(policy: &Policy, field: Field) -> bool {
+    field.is_set(policy.rules()) || policy.clear().contains(&field)
+}
+
 fn tie(policy: &Policy, other: &Policy) -> Option<Warning> {
     let (ours, theirs) = (policy.selector(), other.selector());
     let equal = policy.priority() == other.priority()
         && ours.cmp_specificity(theirs) == Ordering::Equal
         && may_meet(ours, theirs);
-    let decides = |policy: &Policy, field: &Field| {
-        field.is_set(policy.rules()) || policy.clear().contains(field)
-    };
-    let shared = |field: &&Field| decides(policy, field) && decides(other, field);
+    // Each policy has its own mode, whatever the other's is.
+    let shared =
+        |field: &&Field| !field.is_mode() && decides(policy, **field) && decides(other, **field);
     let field = Field::ALL.iter().find(shared).filter(|_| equal)?;
     let winner = policy.id().max(other.id());
     let description = format!(
@@ -133,3 +218,6 @@ fn ends(glob: &Glob) -> (&str, &str) {
     let tail = text.rsplit('*').next().unwrap_or_default();
     (head, tail)
 }
+
+#[cfg(test)]
+mod tests;

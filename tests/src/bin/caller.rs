@@ -8,9 +8,8 @@
 //!            health   what Fusebox says of itself, at the start and whenever it has changed
 //! ```
 //!
-//! `at_us` is of the clock that all processes share, read when the event was seen. A status of 500
-//! and above is the dependency's failure, one of 400 and above says nothing about it, a refused
-//! connection provably had no effect.
+//! `at_us` is of the clock that all processes share, read when the event was seen. Results are judged
+//! by the SDK's own reading of HTTP.
 
 use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
@@ -20,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use fusebox::{
-    Again, Error, Fusebox, Health, Kind, Limit, Operation, PolicySource, Stopped, Verdict,
+    Error, Fusebox, Health, Kind, Operation, PolicySource, Stopped, Verdict, http, transport,
 };
 use fusebox_tests::clock::monotonic_us;
 use serde_json::{Value, json};
@@ -193,13 +192,8 @@ impl Caller {
 
 fn judge(outcome: Result<&reqwest::Response, &reqwest::Error>) -> Verdict {
     match outcome {
-        Ok(response) if response.status().is_server_error() => {
-            Verdict::Failure(Again::IfIdempotent(None))
-        }
-        Ok(response) if response.status().is_client_error() => Verdict::Ignored,
-        Ok(_) => Verdict::Success,
-        Err(error) if error.is_connect() => Verdict::Failure(Again::NeverSent),
-        Err(_) => Verdict::Failure(Again::IfIdempotent(None)),
+        Ok(response) => http::verdict(response.status(), response.headers()),
+        Err(error) => transport::verdict(error),
     }
 }
 
@@ -220,20 +214,12 @@ fn told(ended: &Result<reqwest::Response, Error<reqwest::Error>>) -> Value {
                 Stopped::Refused { reason, .. } => {
                     json!({"outcome": "refused", "reason": reason.name()})
                 }
-                Stopped::TimedOut {
-                    limit: Limit::Attempt,
-                    after,
-                    ..
-                } => {
-                    json!({"outcome": "timed_out", "limit": "attempt", "limit_ms": after.as_millis()})
-                }
-                Stopped::TimedOut {
-                    limit: Limit::Overall,
-                    after,
-                    ..
-                } => {
-                    json!({"outcome": "timed_out", "limit": "overall", "limit_ms": after.as_millis()})
-                }
+                Stopped::TimedOut { limit, after, .. } => json!({
+                    "outcome": "timed_out",
+                    "limit": limit.to_string(),
+                    "limit_ms": after.as_millis(),
+                }),
+                Stopped::WouldBlock { .. } => json!({"outcome": "would_block"}),
             };
             merge(&mut told, json!({"error": why.to_string()}));
             told
@@ -270,6 +256,11 @@ fn in_words(health: &Health) -> Value {
     let operations = health.operations.iter();
     let states =
         operations.map(|operation| (operation.name.to_owned(), operation.state.name().into()));
+    let shadows = health.operations.iter();
+    let shadows = shadows.filter_map(|operation| {
+        let state = operation.shadow?;
+        Some((operation.name.to_owned(), state.name().into()))
+    });
     let refused = health.refused.iter();
     let refused = refused.map(|refused| json!([refused.policy, refused.field, refused.reason]));
     json!({
@@ -286,6 +277,7 @@ fn in_words(health: &Health) -> Value {
         "revision": health.revision,
         "refused": refused.collect::<Vec<_>>(),
         "states": Value::Object(states.collect()),
+        "shadows": Value::Object(shadows.collect()),
     })
 }
 

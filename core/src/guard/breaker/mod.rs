@@ -37,7 +37,9 @@ mod counted;
 mod exchange;
 mod figures;
 mod forced;
+mod locked;
 mod probes;
+mod ramp;
 mod settings;
 mod window;
 mod word;
@@ -49,15 +51,10 @@ pub use window::Trace;
 
 use crate::atomics::{AtomicU64, Mutex, Ordering, lock};
 use crate::lane::Lane;
-use crate::outcome::{Cause, CircuitState, Reason, Rejection, Transition};
-use crate::random::Random;
-use crate::time::{Instant, Span};
-use counted::LastCalls;
-use figures::Figures;
-use forced::Overrides;
-use probes::Probes;
-use settings::{RatioSettings, WindowSettings};
-use window::{Successes, Troubles};
+use crate::outcome::{Cause, CircuitState, Reason, Rejection};
+use crate::time::Instant;
+use locked::Inner;
+use window::Successes;
 use word::{Flags, Word};
 
 /// One operation's breaker. Shared by all its callers.
@@ -75,36 +72,6 @@ pub struct Breaker {
     inner: Mutex<Inner>,
 }
 
-#[derive(Debug)]
-struct Inner {
-    /// What the present state has seen.
-    account: Account,
-    /// Open states in a row, with no closed one between.
-    openings: u32,
-    /// The present opening's jitter.
-    draw: u64,
-    overrides: Overrides,
-    random: Random,
-}
-
-/// Starts at zero with each state.
-#[derive(Debug, Default)]
-struct Account {
-    /// Failures in a row.
-    run: u32,
-    troubles: Troubles,
-    last_calls: LastCalls,
-    probes: Probes,
-    /// What the ramp owes the next caller, in basis points of a call.
-    credit: u32,
-    ramping: bool,
-}
-
-/// A whole call, in basis points.
-const WHOLE: u32 = 10_000;
-/// What a ramp begins with.
-const RAMP_FROM: u32 = 1_000;
-
 impl Breaker {
     /// A closed breaker. `seed` fixes the jitter of its open durations.
     pub fn new(settings: &Settings, seed: u64, now: Instant) -> Self {
@@ -118,13 +85,7 @@ impl Breaker {
             ends_at: AtomicU64::new(0),
             judged_until: AtomicU64::new(0),
             successes: Successes::default(),
-            inner: Mutex::new(Inner {
-                account: Account::default(),
-                openings: 0,
-                draw: 0,
-                overrides: Overrides::default(),
-                random: Random::seeded(seed),
-            }),
+            inner: Mutex::new(Inner::new(seed)),
         }
     }
 
@@ -141,6 +102,12 @@ impl Breaker {
     #[inline]
     pub fn admits_everybody(&self) -> bool {
         self.load().lets_all_in()
+    }
+
+    /// Whether it is open of its own accord, as far as a look can tell.
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        self.load().is_open_unforced()
     }
 
     /// Asks for leave to make an attempt.
@@ -184,7 +151,8 @@ impl Breaker {
         if word.generation() != permit.generation {
             return true;
         }
-        if !word.is_calm() && !(word.is_only_armed() && self.is_judged(now)) {
+        let is_to_be_judged = !word.is_only_armed() || !self.is_judged(now);
+        if !word.is_calm() && is_to_be_judged {
             return false;
         }
         if let Some(trace) = trace {
@@ -208,17 +176,23 @@ impl Breaker {
         }
         let word = self.load();
         let straggles = word.generation() != permit.generation;
-        let says_nothing = observation == Observation::Neutral && word.state() == CircuitState::Closed;
+        let says_nothing =
+            observation == Observation::Neutral && word.state() == CircuitState::Closed;
         if straggles || says_nothing {
             return Changes::NONE;
         }
         self.settle_slowly(permit, settings, observation, now, lane)
     }
 
-    /// Whether an attempt that was let in is still one of the present state. If not, whoever waited
-    /// since asks again.
-    pub fn is_current(&self, permit: Permit) -> bool {
-        permit == Permit::FORCED || self.load().generation() == permit.generation
+    /// Whether what let an attempt in still would: its state, or the operator who forced it. If
+    /// not, whoever waited since gives the permit back and asks again.
+    pub fn is_current(&self, permit: Permit, now: Instant) -> bool {
+        let word = self.load();
+        match word.forced().filter(|_| now < self.ends_at()) {
+            Some(Forced::Open) => false,
+            Some(Forced::Closed) if permit == Permit::FORCED => true,
+            _ => word.generation() == permit.generation,
+        }
     }
 
     /// Whether an attempt at `at` would be let through, as far as can be told now.
@@ -232,12 +206,10 @@ impl Breaker {
             (Some(known), _) => known.forced == Forced::Closed,
             (None, CircuitState::Closed) => true,
             (None, CircuitState::Open) => at >= self.open_until(&inner, settings),
-            (None, CircuitState::HalfOpen) => {
-                match inner.account.probes.hung_since(settings, at) {
-                    Some(since) => at >= since + settings.opening.length(inner.openings + 1, 0),
-                    None => inner.account.probes.leave_room(settings),
-                }
-            }
+            (None, CircuitState::HalfOpen) => match inner.account.probes.hung_since(settings, at) {
+                Some(since) => at >= since + settings.opening.length(inner.openings + 1, 0),
+                None => inner.account.probes.leave_room(settings),
+            },
         }
     }
 
@@ -295,356 +267,26 @@ impl Breaker {
     pub fn reset(&self, settings: &Settings, now: Instant) -> Changes {
         let mut inner = lock(&self.inner);
         let before = self.load().state();
-        let transition = self.enter(&mut inner, settings, CircuitState::Closed, Cause::Reset, now);
+        let transition = self.enter(
+            &mut inner,
+            settings,
+            CircuitState::Closed,
+            Cause::Reset,
+            now,
+        );
         let mut changes = Changes::NONE;
         changes.add((before != CircuitState::Closed).then_some(transition));
         changes
     }
 
-    #[cold]
-    fn admit_slowly(&self, settings: &Settings, now: Instant) -> Step<Result<Permit, Rejection>> {
-        let mut inner = lock(&self.inner);
-        let mut changes = self.catch_up(&mut inner, settings, now);
-        let answer = match inner.overrides.in_force(now) {
-            Some(known) if known.forced == Forced::Open => Err(Rejection {
-                reason: Reason::ForcedOpen,
-                retry_after: (known.until < Instant::NEVER).then(|| known.until.since(now)),
-            }),
-            // The breaker's own opinion is asked all the same: what it lets through it counts.
-            Some(_) => Ok(self
-                .admit_as_state_says(&mut inner, settings, now, &mut changes)
-                .unwrap_or(Permit::FORCED)),
-            None => self.admit_as_state_says(&mut inner, settings, now, &mut changes),
-        };
-        Step { answer, changes }
-    }
-
-    fn admit_as_state_says(
-        &self,
-        inner: &mut Inner,
-        settings: &Settings,
-        now: Instant,
-        changes: &mut Changes,
-    ) -> Result<Permit, Rejection> {
-        if self.load().state() == CircuitState::Open && now >= self.open_until(inner, settings) {
-            let to = CircuitState::HalfOpen;
-            changes.add(self.enter(inner, settings, to, Cause::OpenElapsed, now));
-        }
-        let word = self.load();
-        let refused = |reason, retry_after| {
-            Err(Rejection {
-                reason,
-                retry_after,
-            })
-        };
-        match word.state() {
-            CircuitState::Open => {
-                let left = self.open_until(inner, settings).since(now);
-                return refused(Reason::CircuitOpen, Some(left));
-            }
-            CircuitState::HalfOpen if !inner.account.probes.take(settings, now) => {
-                return refused(Reason::CircuitOpen, None);
-            }
-            CircuitState::Closed if !self.ramp_lets_in(inner, settings, now) => {
-                return refused(Reason::Recovering, None);
-            }
-            CircuitState::Closed | CircuitState::HalfOpen => {}
-        }
-        Ok(Permit {
-            generation: word.generation(),
-        })
-    }
-
-    /// Whether this caller belongs to the share that the ramp lets in: each adds the share, and
-    /// whoever completes a whole call goes.
-    fn ramp_lets_in(&self, inner: &mut Inner, settings: &Settings, now: Instant) -> bool {
-        let Some(share) = self.ramp(inner, settings, now) else {
-            if std::mem::take(&mut inner.account.ramping) {
-                self.publish(inner, settings, now);
-            }
-            return true;
-        };
-        inner.account.credit += share;
-        let whole = inner.account.credit >= WHOLE;
-        if whole {
-            inner.account.credit -= WHOLE;
-        }
-        whole
-    }
-
-    /// The share let in: from a tenth to all, linear over the ramp. `None` once it is over.
-    fn ramp(&self, inner: &Inner, settings: &Settings, now: Instant) -> Option<u32> {
-        let (elapsed, whole) = (now.span_since(self.changed_at()), settings.ramp);
-        if !inner.account.ramping || elapsed >= whole {
-            return None;
-        }
-        let grown = u128::from(WHOLE - RAMP_FROM) * u128::from(elapsed.as_nanos())
-            / u128::from(whole.as_nanos());
-        // Below WHOLE, because `elapsed` is below `whole`.
-        Some(RAMP_FROM + u32::try_from(grown).unwrap_or(0))
-    }
-
-    #[cold]
-    fn settle_slowly(
-        &self,
-        permit: Permit,
-        settings: &Settings,
-        observation: Observation,
-        now: Instant,
-        lane: Lane,
-    ) -> Changes {
-        let mut inner = lock(&self.inner);
-        let mut changes = self.catch_up(&mut inner, settings, now);
-        let word = self.load();
-        if word.generation() != permit.generation {
-            return changes;
-        }
-        changes.add(match word.state() {
-            CircuitState::Closed => {
-                self.settle_closed(&mut inner, settings, observation, now, lane)
-            }
-            CircuitState::HalfOpen => {
-                inner.account.probes.settle(observation);
-                self.judge_probes(&mut inner, settings, now)
-            }
-            // No permit is ever given in this generation.
-            CircuitState::Open => None,
-        });
-        changes
-    }
-
-    fn settle_closed(
-        &self,
-        inner: &mut Inner,
-        settings: &Settings,
-        observation: Observation,
-        now: Instant,
-        lane: Lane,
-    ) -> Option<Transition> {
-        let (failed, slow) = match observation {
-            Observation::Good { slow } => {
-                inner.account.run = 0;
-                (false, slow)
-            }
-            Observation::Bad { slow, in_run } => {
-                let run = &mut inner.account.run;
-                *run = run.saturating_add(in_run.into());
-                (true, slow)
-            }
-            Observation::Neutral => return None,
-        };
-        self.record(inner, settings, failed, slow, now, lane);
-        let cause = self.verdict(inner, settings, now);
-        if cause.is_none() {
-            self.publish(inner, settings, now);
-        }
-        let open = CircuitState::Open;
-        cause.map(|cause| self.enter(inner, settings, open, cause, now))
-    }
-
-    fn record(
-        &self,
-        inner: &mut Inner,
-        settings: &Settings,
-        failed: bool,
-        slow: bool,
-        now: Instant,
-        lane: Lane,
-    ) {
-        let Some(ratio) = &settings.ratio else {
-            return;
-        };
-        let account = &mut inner.account;
-        match ratio.window {
-            WindowSettings::Count(size) => {
-                account.last_calls.record(size, ratio.shape, failed, slow);
-            }
-            WindowSettings::Time(trace) if failed || slow => {
-                account.troubles.record(trace, failed, slow, now);
-            }
-            WindowSettings::Time(trace) => {
-                let generation = self.load().generation();
-                self.successes.record(trace, generation, now, lane);
-            }
-        }
-    }
-
-    /// Whether the closed state has seen enough.
-    fn verdict(&self, inner: &Inner, settings: &Settings, now: Instant) -> Option<Cause> {
-        let run = inner.account.run;
-        if settings
-            .consecutive_failures
-            .is_some_and(|limit| run >= limit)
-        {
-            return Some(Cause::ConsecutiveFailures(run));
-        }
-        let ratio = settings.ratio.as_ref()?;
-        let generation = self.load().generation();
-        self.figures(inner, ratio, generation, now).verdict(ratio)
-    }
-
-    /// What the window holds.
-    fn figures(
-        &self,
-        inner: &Inner,
-        ratio: &RatioSettings,
-        generation: u64,
-        now: Instant,
-    ) -> Figures {
-        match ratio.window {
-            WindowSettings::Time(trace) => {
-                let mut figures = inner.account.troubles.figures(trace, now);
-                figures.total += self.successes.count(trace, generation, now);
-                figures
-            }
-            WindowSettings::Count(size) => inner.account.last_calls.figures(size, ratio.shape),
-        }
-    }
-
-    /// Tells callers what they must look out for.
-    fn publish(&self, inner: &Inner, settings: &Settings, now: Instant) {
-        let word = self.load();
-        self.publish_state(word.generation(), word.state(), inner, settings, now);
-    }
-
-    /// In one store, so that nobody sees a state without its flags.
-    fn publish_state(
-        &self,
-        generation: u64,
-        state: CircuitState,
-        inner: &Inner,
-        settings: &Settings,
-        now: Instant,
-    ) {
-        let forced = inner.overrides.in_force(now);
-        let closed = state == CircuitState::Closed;
-        let mut flags = Flags {
-            in_run: closed && inner.account.run > 0,
-            armed: false,
-            ramping: inner.account.ramping,
-            counted: settings.is_counted(),
-            forced: forced.map(|known| known.forced),
-        };
-        if let Some(ratio) = settings.ratio.as_ref().filter(|_| closed) {
-            let figures = self.figures(inner, ratio, generation, now);
-            flags.armed = figures.arm(ratio);
-            // With enough calls counted, further successes of the same bucket only lower the ratio.
-            match ratio.trace().filter(|_| figures.suffice(ratio)) {
-                // Relaxed: a success that misses it takes the slow path, which is always right.
-                Some(trace) => self
-                    .judged_until
-                    .store(trace.bucket_end(now).as_nanos(), Ordering::Relaxed),
-                None => self.judge_anew(),
-            }
-        }
-        let ends_at = match forced {
-            Some(known) => known.until,
-            None => self.open_until(inner, settings),
-        };
-        // Relaxed: published by the release of `word`.
-        self.ends_at.store(ends_at.as_nanos(), Ordering::Relaxed);
-        // Release: pairs with `load`.
-        let word = Word::new(generation, state, flags);
-        self.word.store(word.bits(), Ordering::Release);
-    }
-
-    fn judge_probes(
-        &self,
-        inner: &mut Inner,
-        settings: &Settings,
-        now: Instant,
-    ) -> Option<Transition> {
-        let (state, cause) = inner.account.probes.verdict(settings)?;
-        Some(self.enter(inner, settings, state, cause, now))
-    }
-
-    /// Does what has been due: an override that has ended, probes that hang.
-    fn catch_up(&self, inner: &mut Inner, settings: &Settings, now: Instant) -> Changes {
-        let mut changes = Changes::NONE;
-        if self.load().forced() != inner.overrides.in_force(now).map(|known| known.forced) {
-            let before = self.acting();
-            self.publish(inner, settings, now);
-            changes.add(self.forced_change(before, now));
-        }
-        // A half-open state opens again as of when its probes had hung for too long.
-        if let Some(since) = inner.account.probes.hung_since(settings, now) {
-            let cause = Cause::HalfOpenExpired;
-            changes.add(self.enter(inner, settings, CircuitState::Open, cause, since));
-        }
-        changes
-    }
-
-    /// Changes the state; all accounts start at zero.
-    fn enter(
-        &self,
-        inner: &mut Inner,
-        settings: &Settings,
-        to: CircuitState,
-        cause: Cause,
-        now: Instant,
-    ) -> Transition {
-        let before = self.load();
-        let recovered = cause == Cause::ProbesSucceeded && settings.ramp > Span::ZERO;
-        inner.account = Account {
-            ramping: recovered,
-            // The first caller after recovery goes.
-            credit: WHOLE - RAMP_FROM,
-            ..Account::default()
-        };
-        match to {
-            CircuitState::Closed => inner.openings = 0,
-            CircuitState::Open => {
-                inner.openings = inner.openings.saturating_add(1);
-                inner.draw = inner.random.draw();
-            }
-            CircuitState::HalfOpen => {}
-        }
-        // Relaxed: published by the release of `word`.
-        self.changed_at.store(now.as_nanos(), Ordering::Relaxed);
-        self.judge_anew();
-        self.publish_state(before.generation() + 1, to, inner, settings, now);
-        Transition {
-            at: now,
-            from: before.state(),
-            to,
-            cause,
-        }
-    }
-
-    /// When the present open state ends.
-    fn open_until(&self, inner: &Inner, settings: &Settings) -> Instant {
-        self.changed_at() + settings.opening.length(inner.openings, inner.draw)
-    }
-
-    /// The state that callers met until now.
-    fn acting(&self) -> CircuitState {
-        let word = self.load();
-        word.forced().map_or(word.state(), Forced::as_state)
-    }
-
-    /// What an override's beginning or end changed for callers.
-    fn forced_change(&self, before: CircuitState, now: Instant) -> Option<Transition> {
-        let after = self.acting();
-        let cause = match self.load().forced() {
-            Some(_) => Cause::Forced,
-            None => Cause::Released,
-        };
-        (before != after).then_some(Transition {
-            at: now,
-            from: before,
-            to: after,
-            cause,
-        })
-    }
-
     #[inline]
     fn is_judged(&self, now: Instant) -> bool {
-        // Relaxed: see `publish`.
+        // Relaxed: see `verdict`.
         now.as_nanos() < self.judged_until.load(Ordering::Relaxed)
     }
 
     fn judge_anew(&self) {
-        // Relaxed: see `publish`.
+        // Relaxed: see `verdict`.
         self.judged_until.store(0, Ordering::Relaxed);
     }
 

@@ -162,4 +162,3 @@ impl OpeningSettings {
         Span::from_nanos(grown.as_nanos() - u64::try_from(less).unwrap_or(0))
     }
 }
-

@@ -3,9 +3,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::key::{Kind, Labels, OperationName, Service};
+use crate::guard::fixtures::effective;
+use crate::outcome::Transition;
+use crate::policy::ratio::Ratio;
 use crate::policy::rules::{HalfOpen, RatioTrip, Rules, Trip, Window};
-use crate::policy::{Origin, Target, ratio::Ratio, resolve};
 
 /// A breaker on a clock that only the test moves.
 struct Bench {
@@ -15,15 +16,19 @@ struct Bench {
     transitions: Vec<Transition>,
 }
 
-const GOOD: Observation = Observation::Good;
-const BAD: Observation = Observation::Bad { in_run: true };
+const GOOD: Observation = Observation::Good { slow: false };
+const BAD: Observation = Observation::Bad {
+    slow: false,
+    in_run: true,
+};
 const LANE: Lane = Lane::SHARED;
 
 impl Bench {
     fn new(rules: &Rules) -> Self {
+        let settings = compile(rules, None);
         Self {
-            breaker: Breaker::new(Instant::ORIGIN),
-            settings: compile(rules, None),
+            breaker: Breaker::new(&settings, 0, Instant::ORIGIN),
+            settings,
             now: Instant::ORIGIN,
             transitions: Vec::new(),
         }
@@ -32,7 +37,7 @@ impl Bench {
     fn reload(&mut self, rules: &Rules) {
         self.settings = compile(rules, Some(&self.settings));
         let reloaded = self.breaker.reload(&self.settings, self.now);
-        self.transitions.extend(reloaded);
+        self.transitions.extend(reloaded.iter());
     }
 
     fn wait_millis(&mut self, millis: u64) {
@@ -41,7 +46,7 @@ impl Bench {
 
     fn admit(&mut self) -> Result<Permit, Rejection> {
         let step = self.breaker.admit(&self.settings, self.now);
-        self.transitions.extend(step.transitions());
+        self.transitions.extend(step.changes.iter());
         step.answer
     }
 
@@ -49,7 +54,7 @@ impl Bench {
         let settled = self
             .breaker
             .settle(permit, &self.settings, observation, self.now, LANE);
-        self.transitions.extend(settled);
+        self.transitions.extend(settled.iter());
     }
 
     /// One call each: `S` success, `F` failure, `I` ignored.
@@ -76,14 +81,7 @@ impl Bench {
 }
 
 fn compile(rules: &Rules, previous: Option<&Settings>) -> Settings {
-    let target = Target {
-        service: &Service::new("s").unwrap(),
-        operation: &OperationName::new("o").unwrap(),
-        kind: Kind::Custom,
-        labels: &Labels::default(),
-    };
-    let resolution = resolve(&target, &[(Origin::CallSite, rules.clone())], []);
-    Settings::compile(&resolution.effective, previous)
+    Settings::compile(&effective(std::slice::from_ref(rules)).breaker, previous)
 }
 
 fn consecutive(failures: u32) -> Rules {
@@ -134,7 +132,13 @@ fn a_failure_that_does_not_enter_the_run_leaves_it_as_it_is() {
     bench.calls("F");
     for _ in 0..5 {
         let permit = bench.admit().unwrap();
-        bench.settle(permit, Observation::Bad { in_run: false });
+        bench.settle(
+            permit,
+            Observation::Bad {
+                slow: false,
+                in_run: false,
+            },
+        );
     }
     assert_eq!(bench.state(), CircuitState::Closed);
     assert_eq!(bench.calls("F").state(), CircuitState::Open);
@@ -377,18 +381,16 @@ fn a_reload_that_lowers_the_ratio_is_judged_by_the_next_success() {
 fn a_reset_closes_and_forgets() {
     let mut bench = Bench::new(&consecutive(2));
     bench.calls("F");
-    assert_eq!(
-        bench.breaker.reset(bench.now),
-        None,
-        "closed already: no event"
-    );
+    let reset = bench.breaker.reset(&bench.settings, bench.now);
+    assert!(reset.is_empty(), "closed already: no event");
     assert_eq!(
         bench.calls("F").state(),
         CircuitState::Closed,
         "the run was forgotten"
     );
     bench.calls("F");
-    let event = bench.breaker.reset(bench.now).unwrap();
+    let reset = bench.breaker.reset(&bench.settings, bench.now);
+    let event = reset.iter().next().unwrap();
     assert_eq!(
         (event.from, event.to),
         (CircuitState::Open, CircuitState::Closed)
@@ -424,7 +426,7 @@ fn a_clock_that_steps_back_wedges_nothing() {
 #[test]
 fn threads_on_lanes_of_their_own_and_shared_count_every_success() {
     let settings = compile(&ratio(3600, 1.0, 1), None);
-    let breaker = Breaker::new(Instant::ORIGIN);
+    let breaker = Breaker::new(&settings, 0, Instant::ORIGIN);
     let now = Instant::from_nanos(1);
     std::thread::scope(|scope| {
         for lane in [Lane::owned(1).unwrap(), Lane::owned(2).unwrap(), LANE, LANE] {
@@ -432,13 +434,14 @@ fn threads_on_lanes_of_their_own_and_shared_count_every_success() {
             scope.spawn(move || {
                 for _ in 0..20_000 {
                     let permit = breaker.admit(settings, now).answer.unwrap();
-                    breaker.settle(permit, settings, GOOD, now, lane);
+                    let settled = breaker.settle(permit, settings, GOOD, now, lane);
+                    assert!(settled.is_empty());
                 }
             });
         }
     });
-    let ratio = settings.ratio.unwrap();
-    assert_eq!(breaker.successes.count(&ratio, 0, now), 80_000);
+    let trace = settings.trace().unwrap();
+    assert_eq!(breaker.successes.count(trace, 0, now), 80_000);
 }
 
 /// The specification, slow and obvious: every outcome kept, everything looked at after each.

@@ -1,41 +1,39 @@
 use super::*;
 use crate::guard::breaker::Observation;
-use crate::key::{Kind, Labels, OperationName, Service};
+use crate::guard::fixtures;
 use crate::lane::Lane;
 use crate::policy::rules::{Rules, Trip};
-use crate::policy::{Origin, Target, resolve};
 
 const FAILED: Verdict = Verdict::Failure(Again::IfIdempotent(None));
 
 fn plan(change: impl FnOnce(&mut Rules)) -> Plan {
-    let mut rules = Rules::default();
-    rules.retry.max_attempts = Some(3);
-    rules.retry.base_delay = Some(Duration::from_millis(100));
-    rules.timeout.attempt = Some(Duration::from_secs(1));
-    change(&mut rules);
-    let target = Target {
-        service: &Service::new("s").unwrap(),
-        operation: &OperationName::new("o").unwrap(),
-        kind: Kind::Custom,
-        labels: &Labels::default(),
-    };
-    Plan::compile(
-        &resolve(&target, &[(Origin::CallSite, rules)], []).effective,
-        None,
-    )
+    fixtures::plan(|rules| {
+        rules.retry.max_attempts = Some(3);
+        rules.retry.base_delay = Some(Duration::from_millis(100));
+        rules.timeout.attempt = Some(Duration::from_secs(1));
+        change(rules);
+    })
+}
+
+fn guard(plan: &Plan) -> Guard {
+    Guard::new(plan, 0, Instant::ORIGIN)
+}
+
+fn begin() -> Execution {
+    Execution::begin(Instant::ORIGIN, Instant::NEVER)
 }
 
 fn circumstances(idempotent: bool) -> Circumstances {
     Circumstances {
         idempotent,
+        first_attempts: 1,
         random: 1 << 63,
         now: Instant::ORIGIN,
     }
 }
 
 fn first(plan: &Plan, verdict: Verdict, idempotent: bool) -> Next {
-    let breaker = Breaker::new(Instant::ORIGIN);
-    Execution::begin(Instant::ORIGIN).next(plan, &breaker, verdict, &circumstances(idempotent))
+    begin().next(plan, &guard(plan), verdict, &circumstances(idempotent))
 }
 
 #[test]
@@ -64,14 +62,14 @@ fn a_failure_is_repeated_only_if_that_is_harmless() {
 #[test]
 fn attempts_end_at_their_maximum() {
     let plan = plan(|_| {});
-    let breaker = Breaker::new(Instant::ORIGIN);
-    let mut execution = Execution::begin(Instant::ORIGIN);
+    let guard = guard(&plan);
+    let mut execution = begin();
     for attempt in [2, 3] {
-        let next = execution.next(&plan, &breaker, FAILED, &circumstances(true));
+        let next = execution.next(&plan, &guard, FAILED, &circumstances(true));
         assert!(matches!(next, Next::Retry(_)));
         assert_eq!(execution.attempt(), attempt);
     }
-    let next = execution.next(&plan, &breaker, FAILED, &circumstances(true));
+    let next = execution.next(&plan, &guard, FAILED, &circumstances(true));
     assert_eq!(next, Next::Return);
 }
 
@@ -103,23 +101,25 @@ fn a_retry_the_breaker_would_refuse_on_waking_is_not_slept_for() {
             ..Trip::default()
         });
     });
-    let breaker = Breaker::new(Instant::ORIGIN);
-    let permit = breaker
-        .admit(&plan.breaker, Instant::ORIGIN)
-        .answer
-        .unwrap();
-    let bad = Observation::Bad { in_run: true };
-    breaker.settle(permit, &plan.breaker, bad, Instant::ORIGIN, Lane::SHARED);
-    let mut execution = Execution::begin(Instant::ORIGIN);
-    assert_eq!(
-        execution.next(&plan, &breaker, FAILED, &circumstances(true)),
-        Next::Return
-    );
+    let guard = guard(&plan);
+    let settings = &plan.breaker;
+    let now = Instant::ORIGIN;
+    let permit = guard.breaker.admit(settings, now).answer.unwrap();
+    let bad = Observation::Bad {
+        slow: false,
+        in_run: true,
+    };
+    let opened = guard
+        .breaker
+        .settle(permit, settings, bad, now, Lane::SHARED);
+    assert!(!opened.is_empty());
+    let next = begin().next(&plan, &guard, FAILED, &circumstances(true));
+    assert_eq!(next, Next::Return);
 }
 
 #[test]
 fn only_a_calls_first_fast_failure_enters_the_run() {
-    let mut execution = Execution::begin(Instant::ORIGIN);
+    let mut execution = begin();
     assert!(execution.enters_run());
     assert!(!execution.enters_run());
 }

@@ -65,7 +65,7 @@ pub struct BreakerRules {
     pub open_multiplier: Multiplier,
     /// The longest it stays open, not below `open_duration`.
     pub max_open_duration: Duration,
-    /// By how much of its length an open time may be drawn out at random.
+    /// By how much of its length an open time may be cut short at random.
     pub open_jitter: Share,
     /// Probes while half-open.
     pub half_open_permits: u32,
@@ -77,9 +77,9 @@ pub struct BreakerRules {
     pub recovery_ramp: Duration,
 }
 
-/// What is tried out beside what is enforced: of each section in shadow mode the whole that it would
-/// come to, if that is another than the enforced one. A limit that would be gone refuses nothing,
-/// so there is nothing to count.
+/// What is tried out beside what is enforced: of each section in shadow mode the whole that it
+/// would come to, if that is another than the enforced one. A limit that would be gone refuses
+/// nothing, so there is nothing to count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Shadow {
     /// When to stop trying.
@@ -95,7 +95,17 @@ pub struct Shadow {
 /// Makes `rules` whole, with what `as_if` comes to beside them where that differs; also says what
 /// had to be repaired of `rules`.
 pub(super) fn settle(rules: &Rules, as_if: &Rules, row: &Defaults) -> (Effective, Vec<Repair>) {
-    let Rules { timeout, retry, .. } = rules;
+    // All by name, so that no section is forgotten.
+    let Rules {
+        timeout,
+        retry,
+        circuit_breaker: _,
+        bulkhead,
+        rate_limit,
+        concurrency_limit,
+        hedge,
+        enabled,
+    } = rules;
     let max_attempts = retry.max_attempts.unwrap_or(row.max_attempts);
     let multiplier = retry.multiplier.unwrap_or(row.multiplier);
     let max_delay = retry.max_delay.unwrap_or(row.max_delay);
@@ -113,7 +123,7 @@ pub(super) fn settle(rules: &Rules, as_if: &Rules, row: &Defaults) -> (Effective
     let [breaker, as_if_breaker] = [rules, as_if]
         .map(|rules| BreakerRules::settle(&rules.circuit_breaker, row, attempt_timeout));
     let effective = Effective {
-        enabled: rules.enabled.unwrap_or(true),
+        enabled: enabled.unwrap_or(true),
         attempt_timeout,
         overall_timeout,
         max_attempts,
@@ -124,10 +134,10 @@ pub(super) fn settle(rules: &Rules, as_if: &Rules, row: &Defaults) -> (Effective
         budget: retry.budget.unwrap_or(row.budget),
         honor_retry_after: retry.honor_retry_after.unwrap_or(row.honor_retry_after),
         breaker,
-        bulkhead: rules.bulkhead.limit,
-        rate_limit: rules.rate_limit.quota,
-        concurrency_limit: rules.concurrency_limit.bounds,
-        hedge: rules.hedge.plan,
+        bulkhead: bulkhead.limit,
+        rate_limit: rate_limit.quota,
+        concurrency_limit: concurrency_limit.bounds,
+        hedge: hedge.plan,
         shadow: Shadow::of(rules, as_if, [breaker, as_if_breaker]),
     };
     (effective, repairs(rules, row, &effective))

@@ -24,8 +24,8 @@
 //! ```
 //!
 //! The enforced stack passes over what a layer sets or clears in a section that is SHADOW in that
-//! same layer; the other lays everything. So a shadow stands beside what lower layers enforce, never
-//! instead of it, a layer above both changes both, and what is enforced is the same with and
+//! same layer; the other lays everything. So a shadow stands beside what lower layers enforce,
+//! never instead of it, a layer above both changes both, and what is enforced is the same with and
 //! without every layer in shadow. Where both stacks come to the same, there is no shadow.
 
 mod effective;

@@ -286,7 +286,7 @@ prop_compose! {
         base_delay in any_millis(),
         max_delay in any_millis(),
         multiplier in prop::option::of(1.0..=10.0),
-        jitter in prop::option::of(prop::sample::select(vec![Jitter::Full, Jitter::Equal, Jitter::None])),
+        jitter in any_jitter(),
         budget in prop::option::of((0.0..=1.0, 0_u32..10)),
         honor_retry_after in any::<Option<bool>>(),
     ) -> Rules {
@@ -386,6 +386,11 @@ fn any_millis() -> impl Strategy<Value = Option<Duration>> {
     prop::option::of((1_u64..100_000).prop_map(Duration::from_millis))
 }
 
+fn any_jitter() -> impl Strategy<Value = Option<Jitter>> {
+    let jitters = vec![Jitter::Full, Jitter::Equal, Jitter::None];
+    prop::option::of(prop::sample::select(jitters))
+}
+
 fn any_mode() -> impl Strategy<Value = Option<Mode>> {
     prop::option::of(prop::sample::select(vec![Mode::Enforce, Mode::Shadow]))
 }
@@ -443,6 +448,11 @@ fn with_shadows_enforced(policy: &Policy) -> Policy {
     Policy::new(draft).unwrap()
 }
 
+/// Whether what is set, if it is, came out as it is.
+fn holds<T: PartialEq>(set: Option<T>, came_out: &T) -> bool {
+    set.is_none_or(|set| set == *came_out)
+}
+
 fn resolve_all(policies: &[Policy]) -> Resolution {
     resolve_for(Kind::Api, &[], policies)
 }
@@ -463,6 +473,71 @@ proptest! {
         prop_assert!(first.effective.base_delay <= first.effective.max_delay);
         for breaker in shadow.breaker.into_iter().chain([breaker]) {
             prop_assert!(breaker.open_duration <= breaker.max_open_duration);
+        }
+    }
+
+    #[test]
+    fn what_the_one_policy_sets_holds_in_every_field(rules in any_rules()) {
+        let set = policy("a", |draft| draft.rules = rules);
+        let set = with_shadows_enforced(&set);
+        let Resolution { effective, repairs, .. } = resolve_all(std::slice::from_ref(&set));
+        let Rules { timeout, retry, circuit_breaker, .. } = set.rules();
+        let repaired = |field| repairs.iter().any(|repair| repair.field == field);
+        let breaker = effective.breaker;
+        let half_open = circuit_breaker.half_open;
+        for (field, holds) in [
+            (Field::TimeoutAttempt, holds(timeout.attempt, &effective.attempt_timeout)),
+            (Field::TimeoutOverall, holds(timeout.overall, &effective.overall_timeout)),
+            (Field::RetryMaxAttempts, holds(retry.max_attempts, &effective.max_attempts)),
+            (Field::RetryBaseDelay, holds(retry.base_delay, &effective.base_delay)),
+            (Field::RetryMaxDelay, holds(retry.max_delay, &effective.max_delay)),
+            (Field::RetryMultiplier, holds(retry.multiplier, &effective.multiplier)),
+            (Field::RetryJitter, holds(retry.jitter, &effective.jitter)),
+            (Field::RetryBudget, holds(retry.budget, &effective.budget)),
+            (
+                Field::RetryHonorRetryAfter,
+                holds(retry.honor_retry_after, &effective.honor_retry_after),
+            ),
+            (Field::BreakerTrip, holds(circuit_breaker.trip, &breaker.trip)),
+            (
+                Field::BreakerOpenDuration,
+                holds(circuit_breaker.open_duration, &breaker.open_duration),
+            ),
+            (
+                Field::BreakerOpenMultiplier,
+                holds(circuit_breaker.open_multiplier, &breaker.open_multiplier),
+            ),
+            (
+                Field::BreakerMaxOpenDuration,
+                holds(circuit_breaker.max_open_duration, &breaker.max_open_duration),
+            ),
+            (
+                Field::BreakerOpenJitter,
+                holds(circuit_breaker.open_jitter, &breaker.open_jitter),
+            ),
+            (
+                Field::BreakerHalfOpen,
+                holds(half_open.map(|group| group.permits), &breaker.half_open_permits)
+                    && holds(
+                        half_open.map(|group| group.successes),
+                        &breaker.half_open_successes,
+                    )
+                    && holds(half_open.and_then(|group| group.max), &breaker.max_half_open),
+            ),
+            (
+                Field::BreakerRecoveryRamp,
+                holds(circuit_breaker.recovery_ramp, &breaker.recovery_ramp),
+            ),
+            (Field::BulkheadLimit, set.rules().bulkhead.limit == effective.bulkhead),
+            (Field::RateLimitQuota, set.rules().rate_limit.quota == effective.rate_limit),
+            (
+                Field::ConcurrencyLimitBounds,
+                set.rules().concurrency_limit.bounds == effective.concurrency_limit,
+            ),
+            (Field::HedgePlan, set.rules().hedge.plan == effective.hedge),
+            (Field::Enabled, holds(set.rules().enabled, &effective.enabled)),
+        ] {
+            prop_assert!(holds || repaired(field), "{}", field);
         }
     }
 

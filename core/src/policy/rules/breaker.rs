@@ -20,7 +20,7 @@ pub struct CircuitBreaker {
     pub open_multiplier: Option<Multiplier>,
     /// The longest it stays open.
     pub max_open_duration: Option<Duration>,
-    /// By how much of its length an open time may be drawn out at random.
+    /// By how much of its length an open time may be cut short at random.
     pub open_jitter: Option<Share>,
     /// How it probes.
     pub half_open: Option<HalfOpen>,
@@ -128,12 +128,11 @@ impl Trip {
         }
     }
 
-    /// Whether it says anything that the first schema had no word for.
+    /// Whether it says anything that the first schema had no word for. A share of slow calls never
+    /// stands without the threshold.
     pub(in crate::policy) fn is_beyond_schema_1(&self) -> bool {
-        let ratio = |ratio: RatioTrip| {
-            ratio.slow_call_ratio.is_some() || matches!(ratio.window, Window::Calls(_))
-        };
-        self.slow_call_threshold.is_some() || self.ratio.is_some_and(ratio)
+        let counts_calls = |ratio: RatioTrip| matches!(ratio.window, Window::Calls(_));
+        self.slow_call_threshold.is_some() || self.ratio.is_some_and(counts_calls)
     }
 }
 

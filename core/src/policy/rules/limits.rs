@@ -115,6 +115,14 @@ impl RateLimit {
     }
 }
 
+impl ConcurrencyBounds {
+    /// As far apart as they may be.
+    pub const WIDEST: Self = Self {
+        min: *CONCURRENT.start(),
+        max: *CONCURRENT.end(),
+    };
+}
+
 impl ConcurrencyLimit {
     pub(super) fn check(&self, found: &mut Violations) {
         let Some(ConcurrencyBounds { min, max }) = self.bounds else {
@@ -123,8 +131,8 @@ impl ConcurrencyLimit {
         let (min_field, max_field) = ("rules.concurrency_limit.min", "rules.concurrency_limit.max");
         within(found, min_field, Some(min), &CONCURRENT);
         within(found, max_field, Some(max), &CONCURRENT);
-        // Of a maximum that is none, enough has been said.
-        if min > max && CONCURRENT.contains(&max) {
+        // Of a bound that is none, enough has been said.
+        if min > max && CONCURRENT.contains(&min) && CONCURRENT.contains(&max) {
             found.add(
                 min_field,
                 min,

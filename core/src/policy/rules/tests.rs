@@ -353,6 +353,10 @@ fn an_adaptive_limit_moves_between_a_least_and_a_most() {
         &[(1, 1), (1, 100_000)],
         &[
             (
+                (100_001, 5),
+                "rules.concurrency_limit.min: must be 1 to 100000 (100001)",
+            ),
+            (
                 (0, 5),
                 "rules.concurrency_limit.min: must be 1 to 100000 (0)",
             ),

@@ -351,6 +351,17 @@ fn what_a_group_leaves_out_has_its_default() {
         max: Some(Duration::from_secs(1)),
     };
     assert_eq!(breaker.half_open, Some(half_open));
+    let successes = with_breaker(v1::CircuitBreaker {
+        half_open_successes: Some(1),
+        ..v1::CircuitBreaker::default()
+    });
+    let half_open = HalfOpen {
+        permits: 1,
+        successes: Some(1),
+        max: None,
+    };
+    let breaker = rules_of(&successes).circuit_breaker;
+    assert_eq!(breaker.half_open, Some(half_open));
 }
 
 #[test]
@@ -504,6 +515,41 @@ fn a_member_without_those_that_its_group_needs_is_told_what_they_are() {
         });
         assert_eq!(needs.collect::<Vec<_>>(), expected, "{wire:?}");
     }
+}
+
+#[test]
+fn a_member_without_those_that_its_group_needs_is_held_to_its_bound_all_the_same() {
+    let most = Some(u32::MAX);
+    let bulkhead = with_bulkhead(v1::Bulkhead {
+        max_queue: most,
+        ..v1::Bulkhead::default()
+    });
+    assert_eq!(complaints(&bulkhead), ["rules.bulkhead.max_queue"; 2]);
+    let rate_limit = with_rate_limit(v1::RateLimit {
+        permits: most,
+        ..v1::RateLimit::default()
+    });
+    assert_eq!(complaints(&rate_limit), ["rules.rate_limit.permits"; 2]);
+    for (min, max, field) in [
+        (most, None, "rules.concurrency_limit.min"),
+        (None, most, "rules.concurrency_limit.max"),
+    ] {
+        let wire = with_concurrency_limit(v1::ConcurrencyLimit { min, max, mode: 0 });
+        assert_eq!(complaints(&wire), [field; 2]);
+    }
+    let hedge = with_hedge(v1::Hedge {
+        trigger: None,
+        max_hedges: most,
+    });
+    assert_eq!(complaints(&hedge), ["rules.hedge.max_hedges"; 2]);
+    let minimum = with_breaker(v1::CircuitBreaker {
+        minimum_calls: most,
+        ..v1::CircuitBreaker::default()
+    });
+    assert_eq!(
+        complaints(&minimum),
+        ["rules.circuit_breaker.minimum_calls"; 2]
+    );
 }
 
 #[test]

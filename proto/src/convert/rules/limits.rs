@@ -58,10 +58,14 @@ pub(super) fn concurrency_from_wire(
     if min.is_none() {
         needs(found, max_field, max, min_field);
     }
+    let widest = ConcurrencyBounds::WIDEST;
     // The group of both; inherited if neither is set.
-    let bounds = min.or(max).zip(max.or(min));
+    let bounds = min.or(max).map(|_| ConcurrencyBounds {
+        min: min.unwrap_or(widest.min),
+        max: max.unwrap_or(widest.max),
+    });
     ConcurrencyLimit {
-        bounds: bounds.map(|(min, max)| ConcurrencyBounds { min, max }),
+        bounds,
         mode: mode_from_wire(found, "rules.concurrency_limit.mode", wire.mode),
     }
 }

@@ -1,5 +1,7 @@
 //! SyncService: how streams begin, who hears of what, how streams end.
 
+use fusebox_core::policy::field::SCHEMA;
+
 use super::*;
 
 fn impatient() -> Patience {
@@ -18,7 +20,7 @@ async fn a_process_is_welcomed_and_sent_all_that_concerns_it() {
     let welcome = peer.welcome().await;
     assert_eq!(welcome.report_interval.unwrap().seconds, 5);
     assert_eq!(welcome.heartbeat_interval.unwrap().seconds, 15);
-    assert_eq!((welcome.schema, welcome.incarnation.len()), (1, 16));
+    assert_eq!((welcome.schema, welcome.incarnation.len()), (SCHEMA, 16));
     let snapshot = peer.snapshot().await;
     assert_eq!(snapshot.incarnation, welcome.incarnation);
     assert_eq!(names(&snapshot), ["a"]);

@@ -1,0 +1,386 @@
+//! What a breaker does under its mutex: everything rarer than a success while all is well.
+//!
+//! Transitions are made here and nowhere else, by [`enter`](Breaker::enter): it starts all accounts
+//! at zero and publishes state, generation and flags in one store. What is due (an override that
+//! has ended, probes that hang) is done by whoever comes first, before anything else.
+
+use super::Breaker;
+use super::counted::LastCalls;
+use super::exchange::{Changes, Observation, Permit, Step};
+use super::figures::Figures;
+use super::forced::{Forced, Overrides};
+use super::probes::Probes;
+use super::ramp::Ramp;
+use super::settings::{RatioSettings, Settings, WindowSettings};
+use super::window::Troubles;
+use super::word::{Flags, Word};
+use crate::atomics::{Ordering, lock};
+use crate::lane::Lane;
+use crate::outcome::{Cause, CircuitState, Reason, Rejection, Transition};
+use crate::random::Random;
+use crate::time::{Instant, Span};
+
+/// What stands under the breaker's mutex.
+#[derive(Debug)]
+pub(super) struct Inner {
+    /// What the present state has seen.
+    pub(super) account: Account,
+    /// Open states in a row, with no closed one between.
+    pub(super) openings: u32,
+    /// The present opening's jitter.
+    draw: u64,
+    pub(super) overrides: Overrides,
+    random: Random,
+}
+
+/// Starts at zero with each state.
+#[derive(Debug, Default)]
+pub(super) struct Account {
+    /// Failures in a row.
+    run: u32,
+    troubles: Troubles,
+    last_calls: LastCalls,
+    pub(super) probes: Probes,
+    ramp: Ramp,
+}
+
+impl Inner {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            account: Account::default(),
+            openings: 0,
+            draw: 0,
+            overrides: Overrides::default(),
+            random: Random::seeded(seed),
+        }
+    }
+}
+
+impl Breaker {
+    #[cold]
+    pub(super) fn admit_slowly(
+        &self,
+        settings: &Settings,
+        now: Instant,
+    ) -> Step<Result<Permit, Rejection>> {
+        let mut inner = lock(&self.inner);
+        let mut changes = self.catch_up(&mut inner, settings, now);
+        let answer = match inner.overrides.in_force(now) {
+            Some(known) if known.forced == Forced::Open => Err(Rejection {
+                reason: Reason::ForcedOpen,
+                retry_after: (known.until < Instant::NEVER).then(|| known.until.since(now)),
+            }),
+            // The breaker's own opinion is asked all the same: what it lets through it counts.
+            Some(_) => Ok(self
+                .admit_as_state_says(&mut inner, settings, now, &mut changes)
+                .unwrap_or(Permit::FORCED)),
+            None => self.admit_as_state_says(&mut inner, settings, now, &mut changes),
+        };
+        Step { answer, changes }
+    }
+
+    fn admit_as_state_says(
+        &self,
+        inner: &mut Inner,
+        settings: &Settings,
+        now: Instant,
+        changes: &mut Changes,
+    ) -> Result<Permit, Rejection> {
+        if self.load().state() == CircuitState::Open && now >= self.open_until(inner, settings) {
+            let to = CircuitState::HalfOpen;
+            changes.add(self.enter(inner, settings, to, Cause::OpenElapsed, now));
+        }
+        let word = self.load();
+        let refused = |reason, retry_after| {
+            Err(Rejection {
+                reason,
+                retry_after,
+            })
+        };
+        match word.state() {
+            CircuitState::Open => {
+                let left = self.open_until(inner, settings).since(now);
+                return refused(Reason::CircuitOpen, Some(left));
+            }
+            CircuitState::HalfOpen if !inner.account.probes.take(settings, now) => {
+                return refused(Reason::CircuitOpen, None);
+            }
+            CircuitState::Closed if !self.ramp_lets_in(inner, settings, now) => {
+                return refused(Reason::Recovering, None);
+            }
+            CircuitState::Closed | CircuitState::HalfOpen => {}
+        }
+        Ok(Permit {
+            generation: word.generation(),
+        })
+    }
+
+    /// Whether this caller belongs to the share that the ramp lets in.
+    fn ramp_lets_in(&self, inner: &mut Inner, settings: &Settings, now: Instant) -> bool {
+        if let Some(share) = self.ramp(inner, settings, now) {
+            return inner.account.ramp.admits(share);
+        }
+        if inner.account.ramp.end() {
+            self.publish(inner, settings, now);
+        }
+        true
+    }
+
+    /// The share let in, while the ramp lasts.
+    pub(super) fn ramp(&self, inner: &Inner, settings: &Settings, now: Instant) -> Option<u32> {
+        let elapsed = now.span_since(self.changed_at());
+        inner.account.ramp.share(elapsed, settings.ramp)
+    }
+
+    #[cold]
+    pub(super) fn settle_slowly(
+        &self,
+        permit: Permit,
+        settings: &Settings,
+        observation: Observation,
+        now: Instant,
+        lane: Lane,
+    ) -> Changes {
+        let mut inner = lock(&self.inner);
+        let mut changes = self.catch_up(&mut inner, settings, now);
+        let word = self.load();
+        if word.generation() != permit.generation {
+            return changes;
+        }
+        changes.add(match word.state() {
+            CircuitState::Closed => {
+                self.settle_closed(&mut inner, settings, observation, now, lane)
+            }
+            CircuitState::HalfOpen => {
+                inner.account.probes.settle(observation);
+                self.judge_probes(&mut inner, settings, now)
+            }
+            // No permit is ever given in this generation.
+            CircuitState::Open => None,
+        });
+        changes
+    }
+
+    fn settle_closed(
+        &self,
+        inner: &mut Inner,
+        settings: &Settings,
+        observation: Observation,
+        now: Instant,
+        lane: Lane,
+    ) -> Option<Transition> {
+        let (failed, slow) = match observation {
+            Observation::Good { slow } => {
+                inner.account.run = 0;
+                (false, slow)
+            }
+            Observation::Bad { slow, in_run } => {
+                let run = &mut inner.account.run;
+                *run = run.saturating_add(in_run.into());
+                (true, slow)
+            }
+            Observation::Neutral => return None,
+        };
+        self.record(inner, settings, failed, slow, now, lane);
+        let cause = self.verdict(inner, settings, now);
+        if cause.is_none() {
+            self.publish(inner, settings, now);
+        }
+        let open = CircuitState::Open;
+        cause.map(|cause| self.enter(inner, settings, open, cause, now))
+    }
+
+    fn record(
+        &self,
+        inner: &mut Inner,
+        settings: &Settings,
+        failed: bool,
+        slow: bool,
+        now: Instant,
+        lane: Lane,
+    ) {
+        let Some(ratio) = &settings.ratio else {
+            return;
+        };
+        let account = &mut inner.account;
+        match ratio.window {
+            WindowSettings::Count(size) => {
+                account.last_calls.record(size, ratio.shape, failed, slow);
+            }
+            WindowSettings::Time(trace) if failed || slow => {
+                account.troubles.record(trace, failed, slow, now);
+            }
+            WindowSettings::Time(trace) => {
+                let generation = self.load().generation();
+                self.successes.record(trace, generation, now, lane);
+            }
+        }
+    }
+
+    /// Whether the closed state has seen enough.
+    fn verdict(&self, inner: &Inner, settings: &Settings, now: Instant) -> Option<Cause> {
+        let run = inner.account.run;
+        if settings
+            .consecutive_failures
+            .is_some_and(|limit| run >= limit)
+        {
+            return Some(Cause::ConsecutiveFailures(run));
+        }
+        let ratio = settings.ratio.as_ref()?;
+        let generation = self.load().generation();
+        let figures = self.figures(inner, ratio, generation, now);
+        // With enough calls counted, further successes of the same bucket only lower the ratio.
+        let trace = ratio.trace().filter(|_| figures.suffice(ratio));
+        let until = trace.map_or(Instant::ORIGIN, |trace| trace.bucket_end(now));
+        // Relaxed: a success that misses it takes the slow path, which is always right.
+        self.judged_until.store(until.as_nanos(), Ordering::Relaxed);
+        figures.verdict(ratio)
+    }
+
+    /// What the window holds.
+    fn figures(
+        &self,
+        inner: &Inner,
+        ratio: &RatioSettings,
+        generation: u64,
+        now: Instant,
+    ) -> Figures {
+        match ratio.window {
+            WindowSettings::Time(trace) => {
+                let mut figures = inner.account.troubles.figures(trace, now);
+                figures.total += self.successes.count(trace, generation, now);
+                figures
+            }
+            WindowSettings::Count(size) => inner.account.last_calls.figures(size, ratio.shape),
+        }
+    }
+
+    /// Tells callers what they must look out for.
+    pub(super) fn publish(&self, inner: &Inner, settings: &Settings, now: Instant) {
+        let word = self.load();
+        self.publish_state(word.generation(), word.state(), inner, settings, now);
+    }
+
+    /// In one store, so that nobody sees a state without its flags.
+    fn publish_state(
+        &self,
+        generation: u64,
+        state: CircuitState,
+        inner: &Inner,
+        settings: &Settings,
+        now: Instant,
+    ) {
+        let forced = inner.overrides.in_force(now);
+        let closed = state == CircuitState::Closed;
+        let mut flags = Flags {
+            in_run: closed && inner.account.run > 0,
+            armed: false,
+            ramping: inner.account.ramp.is_on(),
+            counted: settings.is_counted(),
+            forced: forced.map(|known| known.forced),
+        };
+        if let Some(ratio) = settings.ratio.as_ref().filter(|_| closed) {
+            flags.armed = self.figures(inner, ratio, generation, now).arm(ratio);
+        }
+        let ends_at = match forced {
+            Some(known) => known.until,
+            None => self.open_until(inner, settings),
+        };
+        // Relaxed: published by the release of `word`.
+        self.ends_at.store(ends_at.as_nanos(), Ordering::Relaxed);
+        // Release: pairs with `load`.
+        let word = Word::new(generation, state, flags);
+        self.word.store(word.bits(), Ordering::Release);
+    }
+
+    pub(super) fn judge_probes(
+        &self,
+        inner: &mut Inner,
+        settings: &Settings,
+        now: Instant,
+    ) -> Option<Transition> {
+        let (state, cause) = inner.account.probes.verdict(settings)?;
+        Some(self.enter(inner, settings, state, cause, now))
+    }
+
+    /// Does what has been due: an override that has ended, probes that hang.
+    fn catch_up(&self, inner: &mut Inner, settings: &Settings, now: Instant) -> Changes {
+        let mut changes = Changes::NONE;
+        if self.load().forced() != inner.overrides.in_force(now).map(|known| known.forced) {
+            let before = self.acting();
+            self.publish(inner, settings, now);
+            changes.add(self.forced_change(before, now));
+        }
+        // A half-open state opens again as of when its probes had hung for too long.
+        if let Some(since) = inner.account.probes.hung_since(settings, now) {
+            let cause = Cause::HalfOpenExpired;
+            changes.add(self.enter(inner, settings, CircuitState::Open, cause, since));
+        }
+        changes
+    }
+
+    /// Changes the state; all accounts start at zero.
+    pub(super) fn enter(
+        &self,
+        inner: &mut Inner,
+        settings: &Settings,
+        to: CircuitState,
+        cause: Cause,
+        now: Instant,
+    ) -> Transition {
+        let before = self.load();
+        let recovered = cause == Cause::ProbesSucceeded && settings.ramp > Span::ZERO;
+        inner.account = Account {
+            ramp: if recovered {
+                Ramp::begin()
+            } else {
+                Ramp::default()
+            },
+            ..Account::default()
+        };
+        match to {
+            CircuitState::Closed => inner.openings = 0,
+            CircuitState::Open => {
+                inner.openings = inner.openings.saturating_add(1);
+                inner.draw = inner.random.draw();
+            }
+            CircuitState::HalfOpen => {}
+        }
+        // Relaxed: published by the release of `word`.
+        self.changed_at.store(now.as_nanos(), Ordering::Relaxed);
+        self.judge_anew();
+        self.publish_state(before.generation() + 1, to, inner, settings, now);
+        Transition {
+            at: now,
+            from: before.state(),
+            to,
+            cause,
+        }
+    }
+
+    /// When the present open state ends.
+    pub(super) fn open_until(&self, inner: &Inner, settings: &Settings) -> Instant {
+        self.changed_at() + settings.opening.length(inner.openings, inner.draw)
+    }
+
+    /// The state that callers met until now.
+    pub(super) fn acting(&self) -> CircuitState {
+        let word = self.load();
+        word.forced().map_or(word.state(), Forced::as_state)
+    }
+
+    /// What an override's beginning or end changed for callers.
+    pub(super) fn forced_change(&self, before: CircuitState, now: Instant) -> Option<Transition> {
+        let after = self.acting();
+        let cause = match self.load().forced() {
+            Some(_) => Cause::Forced,
+            None => Cause::Released,
+        };
+        (before != after).then_some(Transition {
+            at: now,
+            from: before,
+            to: after,
+            cause,
+        })
+    }
+}
