@@ -2,7 +2,7 @@
 //!
 //! Transitions are made here and nowhere else, by [`enter`](Breaker::enter): it starts all accounts
 //! at zero and publishes state, generation and flags in one store. What is due (an override that
-//! has ended, probes that hang) is done by whoever comes first, before anything else.
+//! has ended, probes that hang or have settled) is done by whoever comes first, before anything else.
 
 use super::Breaker;
 use super::counted::LastCalls;
@@ -303,7 +303,7 @@ impl Breaker {
         Some(self.enter(inner, settings, state, cause, now))
     }
 
-    /// Does what has been due: an override that has ended, probes that hang.
+    /// Does what has been due: an override that has ended, probes that hang or have settled.
     fn catch_up(&self, inner: &mut Inner, settings: &Settings, now: Instant) -> Changes {
         let mut changes = Changes::NONE;
         if self.load().forced() != inner.overrides.in_force(now).map(|known| known.forced) {
@@ -315,6 +315,9 @@ impl Breaker {
         if let Some(since) = inner.account.probes.hung_since(settings, now) {
             let cause = Cause::HalfOpenExpired;
             changes.add(self.enter(inner, settings, CircuitState::Open, cause, since));
+        } else if self.load().state() == CircuitState::HalfOpen {
+            // Those that settled under the rules they began under may have left it to these.
+            changes.add(self.judge_probes(inner, settings, now));
         }
         changes
     }
