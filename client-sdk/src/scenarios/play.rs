@@ -144,6 +144,8 @@ impl Stage {
                     if !self.named(name)?.dependency.tell(*answer) {
                         return Err(format!("no attempt of `{name}` waits to be told"));
                     }
+                    // In their order.
+                    settle().await;
                 }
             }
             What::Drop(names) => {

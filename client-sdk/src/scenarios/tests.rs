@@ -24,6 +24,8 @@ files! {
     breaker,
     bulkhead,
     rate,
+    reload,
+    rules,
     hedge,
     retry,
     shadow,
