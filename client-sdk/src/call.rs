@@ -5,7 +5,9 @@
 //!
 //! | file | does |
 //! |---|---|
-//! | `run` | carries one call from attempt to attempt, and settles what it holds |
+//! | `run` | carries one call from attempt to attempt |
+//! | `entry` | lets an attempt in |
+//! | `ending` | settles what it held, and decides what follows |
 //! | `attempt` | polls one attempt until it ends or its deadline comes |
 //! | `hedged` | polls an attempt and those beside it |
 //! | `permit` | the same for callers who do the work between two calls of theirs |
@@ -16,6 +18,8 @@ mod attempt;
 pub(crate) mod blocking;
 #[cfg(test)]
 mod cancellation;
+mod ending;
+mod entry;
 mod hedged;
 pub(crate) mod permit;
 mod run;
@@ -32,7 +36,7 @@ use crate::classify::Classify;
 use crate::error::Error;
 use crate::operation::{Cx, Inner};
 use crate::scope::Around;
-use run::Settled;
+use ending::Settled;
 pub use run::{Next, Run};
 
 /// A call's own circumstances.
@@ -61,7 +65,7 @@ where
     C: Classify<T, E>,
     Fut: Future<Output = Result<T, E>>,
 {
-    if let Some(why) = run::refused_at_once(inner) {
+    if let Some(why) = entry::refused_at_once(inner) {
         return Err(Error::Stopped { why, last: None });
     }
     let mut run = Run::begin(inner, asking);

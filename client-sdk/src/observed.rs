@@ -39,7 +39,7 @@ impl Observed {
         match inner.answer {
             Some((asked, answer, at)) if asked == share && now.since(at) < FRESH => answer,
             _ => {
-                let answer = inner.look(share, recorder.latency(), now);
+                let answer = inner.look(share, &recorder.latency(), now);
                 inner.answer = Some((share, answer, now));
                 answer
             }
@@ -48,7 +48,7 @@ impl Observed {
 }
 
 impl Inner {
-    fn look(&mut self, share: Ratio, all: Histogram, now: Instant) -> Option<Span> {
+    fn look(&mut self, share: Ratio, all: &Histogram, now: Instant) -> Option<Span> {
         if now.since(self.turned) >= WINDOW {
             self.before = std::mem::replace(&mut self.turn, all.clone());
             self.turned = now;

@@ -3,6 +3,8 @@
 //! What is called is no `Clone` and not `'static`, futures are spawned, boxed, hedged, made in
 //! generic code and behind `dyn`; arguments are borrowed and mutated.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;

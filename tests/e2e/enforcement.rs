@@ -182,6 +182,38 @@ fn retries_stop_where_the_budget_ends_though_attempts_are_left() {
 }
 
 #[test]
+fn a_servers_retry_after_is_waited_for_unless_a_rule_says_otherwise() {
+    let mut stage = Stage::set();
+    let rules = |honor: bool| {
+        json!({
+            "retry": {
+                "maxAttempts": 2, "baseDelay": "0.001s", "maxDelay": "5s", "honorRetryAfter": honor,
+            },
+            "circuitBreaker": {"consecutiveFailures": 1000},
+        })
+    };
+    let busy = || Behaviour::status(503).header("retry-after", "1");
+    stage.enforce(&rules(true));
+    stage.upstream.script([busy()]);
+    let call = stage.caller.call();
+    assert_eq!(
+        (&call["outcome"], &call["attempts"]),
+        (&json!("success"), &json!(2))
+    );
+    assert!(call["duration_ms"].as_f64().unwrap() >= 1000.0, "{call}");
+    // A server that asks for longer than any backoff is left alone at once.
+    stage
+        .upstream
+        .script([Behaviour::status(503).header("retry-after", "3600")]);
+    assert_eq!(stage.caller.call()["attempts"], 1);
+    stage.enforce(&rules(false));
+    stage
+        .upstream
+        .script([Behaviour::status(503).header("retry-after", "3600")]);
+    assert_eq!(stage.caller.call()["attempts"], 2);
+}
+
+#[test]
 fn what_was_refused_is_in_the_fleets_account() {
     let mut stage = Stage::set();
     stage.enforce(&alone(json!({"rateLimit": {"permits": 1, "per": "3600s"}})));

@@ -13,7 +13,9 @@ use tokio::runtime::Handle;
 use tokio::task::coop::poll_proceed;
 
 use super::Asking;
-use super::run::{Run, Settled, Stop};
+use super::ending::Settled;
+use super::entry::Stop;
+use super::run::Run;
 use crate::classify::Classify;
 use crate::clock;
 use crate::error::{Error, Stopped};

@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use fusebox_core::outcome::CircuitState;
@@ -53,7 +53,7 @@ async fn drop_after<F: Future>(polls: u32, call: F) -> bool {
     let mut call = pin!(call);
     for _ in 0..polls {
         let mut cx = Context::from_waker(Waker::noop());
-        if let Poll::Ready(_) = call.as_mut().poll(&mut cx) {
+        if call.as_mut().poll(&mut cx).is_ready() {
             return true;
         }
         advance(STEP).await;

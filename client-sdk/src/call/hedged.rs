@@ -14,7 +14,9 @@ use fusebox_core::outcome::{Again, Outcome, Verdict};
 use fusebox_core::time::{Instant, Span};
 use tokio::time::Sleep;
 
-use super::run::{Holding, PANICKED, Run, Settled};
+use super::ending::{PANICKED, Settled, circumstances, cut_short};
+use super::entry::Holding;
+use super::run::Run;
 use crate::classify::Classify;
 use crate::error::Limit;
 use crate::operation::Cx;
@@ -250,7 +252,7 @@ impl<'r, 'a, Fut> Race<'r, 'a, Fut> {
                 return None;
             }
         }
-        let circumstances = super::run::circumstances(inner, now);
+        let circumstances = circumstances(inner, now);
         if asking.around.pay() {
             if execution.hedge(plan, guard, &circumstances) {
                 return Some(way);
@@ -311,7 +313,7 @@ impl<Fut> Drop for Race<'_, '_, Fut> {
             let observation = if panicked == Some(at) {
                 PANICKED
             } else {
-                super::run::cut_short(plan, took)
+                cut_short(plan, took)
             };
             if let Some(span) = &contender.span {
                 super::spans::tell(span, Outcome::Cancelled);

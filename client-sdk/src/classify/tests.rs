@@ -74,7 +74,8 @@ async fn an_error_that_a_closure_calls_a_success_is_returned_and_counts_for_the_
     assert!(matches!(result, Err(Error::Call(_))), "{result:?}");
     let inner = operation.inner();
     assert_eq!(inner.recorder.totals().calls(Outcome::Success), 1);
-    assert_eq!(inner.state().state, CircuitState::Closed);
+    let state = inner.state().state;
+    assert_eq!(state, CircuitState::Closed);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,306 @@
+//! What the end of an attempt means: to the guard, to the statistics, and for what follows.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fusebox_core::guard::execution::Circumstances;
+use fusebox_core::guard::{Finding, Next, Observation, Plan};
+use fusebox_core::lane::Lane;
+use fusebox_core::outcome::{Again, Outcome, Rejection, Verdict};
+use fusebox_core::time::{Instant, Span};
+
+use super::entry::{Holding, Stop};
+use super::run::{Progress, Run};
+use crate::error::{Error, Limit, Stopped};
+use crate::operation::Inner;
+use crate::{clock, lanes};
+
+/// A future cut off at its deadline proves nothing about the request.
+const TIMED_OUT: Verdict = Verdict::Failure(Again::IfIdempotent(None));
+
+/// What it says of a dependency that calling it panicked.
+pub(super) const PANICKED: Observation = Observation::Bad {
+    slow: false,
+    in_run: true,
+};
+
+/// What became of an attempt that was no plain success.
+pub(super) enum Settled<T, E> {
+    Return(Result<T, E>),
+    Stopped(Stopped),
+    Again(Duration, Option<E>),
+}
+
+impl Run<'_> {
+    /// Settles what is a success in every respect; otherwise the answer is `false`.
+    #[inline]
+    pub(super) fn succeeds_at_once(&mut self, verdict: Verdict) -> bool {
+        if verdict != Verdict::Success || self.now >= self.deadline {
+            return false;
+        }
+        let lane = lanes::current();
+        let took = self.now.span_since(self.attempt_began);
+        if !self.settles_at_once(took, lane) {
+            let slow = took >= self.hold().plan.breaker.slow();
+            self.observe(Observation::Good { slow }, Some(took));
+        }
+        self.spans.attempt_ended(Outcome::Success);
+        self.count(Outcome::Success, lane);
+        true
+    }
+
+    /// Whether a success leaves no more than a trace: nothing is held but the breaker's permit, and
+    /// the rules are those the call began under.
+    #[inline]
+    pub(super) fn settles_at_once(&mut self, took: Span, lane: Lane) -> bool {
+        let Holding::Permit(permit) = self.holds else {
+            return false;
+        };
+        let (number, gist) = self.inner.plans.gist(lane);
+        let breaker = &self.inner.guard.breaker;
+        let settled = number == self.number
+            && took < gist.slow
+            && breaker.settle_at_once(permit, gist.trace, self.now, lane);
+        if settled {
+            self.holds = Holding::Nothing;
+        }
+        settled
+    }
+
+    /// Everything but a success in time.
+    #[cold]
+    pub(super) fn settle<T, E>(&mut self, verdict: Verdict, result: Result<T, E>) -> Settled<T, E> {
+        let outcome = self.judge(verdict);
+        self.spans.attempt_ended(outcome);
+        match self.next(verdict) {
+            Next::Retry(delay) => Settled::Again(delay, result.err()),
+            Next::Return => {
+                self.count(outcome, lanes::current());
+                Settled::Return(result)
+            }
+        }
+    }
+
+    /// Tells the guard how an attempt ended that was not cut off.
+    pub(super) fn judge(&mut self, verdict: Verdict) -> Outcome {
+        let took = self.now.span_since(self.attempt_began);
+        let slow = took >= self.hold().plan.breaker.slow();
+        let late = self.now >= self.deadline;
+        let (observation, outcome, sample) = match verdict {
+            Verdict::Success if late => (
+                Observation::Bad { slow, in_run: true },
+                Outcome::Late,
+                Some(took),
+            ),
+            Verdict::Success => (Observation::Good { slow }, Outcome::Success, Some(took)),
+            Verdict::Ignored => (Observation::Neutral, Outcome::Ignored, None),
+            Verdict::Failure(_) => {
+                let in_run = self.execution.enters_run();
+                (Observation::Bad { slow, in_run }, Outcome::Failure, None)
+            }
+        };
+        self.observe(observation, sample);
+        outcome
+    }
+
+    /// The deadline came first.
+    #[cold]
+    pub(super) fn cut_off<T, E>(&mut self) -> Settled<T, E> {
+        let limit = self.observe_cut();
+        self.spans.attempt_ended(Outcome::Timeout);
+        self.after_cut(limit)
+    }
+
+    /// What follows an attempt that was cut off by `limit`.
+    pub(super) fn after_cut<T, E>(&mut self, limit: Limit) -> Settled<T, E> {
+        let held = Arc::clone(self.hold());
+        if limit == Limit::Attempt
+            && let Next::Retry(delay) = self.next(TIMED_OUT)
+        {
+            return Settled::Again(delay, None);
+        }
+        self.count(Outcome::Timeout, lanes::current());
+        Settled::Stopped(self.timed_out(&held.plan, limit))
+    }
+
+    /// Tells the guard that the attempt was cut off, and says by which limit.
+    pub(super) fn observe_cut(&mut self) -> Limit {
+        let held = Arc::clone(self.hold());
+        let plan = &held.plan;
+        let own = self.attempt_began + plan.attempt_timeout;
+        let took = self.now.span_since(self.attempt_began);
+        if own <= self.execution.deadline(plan) {
+            let slow = took >= plan.breaker.slow();
+            self.observe(Observation::Bad { slow, in_run: true }, Some(took));
+            Limit::Attempt
+        } else {
+            // Its caller came with little time left: that alone is not the dependency's fault.
+            self.observe(cut_short(plan, took), None);
+            self.outer_limit(plan)
+        }
+    }
+
+    pub(super) fn outer_limit(&self, plan: &Plan) -> Limit {
+        let own = self.execution.started() + plan.overall_timeout;
+        if own <= self.execution.bound() {
+            Limit::Overall
+        } else {
+            Limit::Scope
+        }
+    }
+
+    pub(super) fn timed_out(&self, plan: &Plan, limit: Limit) -> Stopped {
+        let after = match limit {
+            Limit::Attempt => plan.attempt_timeout,
+            Limit::Overall => plan.overall_timeout,
+            Limit::Scope => self.execution.bound().span_since(self.execution.started()),
+        };
+        Stopped::TimedOut {
+            operation: self.inner.name,
+            limit,
+            after: after.as_duration(),
+        }
+    }
+
+    /// What follows the attempt that ended.
+    pub(super) fn next(&mut self, verdict: Verdict) -> Next {
+        let held = Arc::clone(self.hold());
+        let may_fail = matches!(verdict, Verdict::Failure(_));
+        if !held.plan.enabled || !may_fail || !self.asking.around.pay() {
+            return Next::Return;
+        }
+        let circumstances = circumstances(self.inner, self.now);
+        let guard = &self.inner.guard;
+        let next = self
+            .execution
+            .next(&held.plan, guard, verdict, &circumstances);
+        match next {
+            Next::Retry(delay) => self.spans.retrying(self.inner, delay.as_secs_f64()),
+            Next::Return => self.asking.around.refund(),
+        }
+        next
+    }
+
+    /// The call ends before its next attempt. If the dependency has answered in an earlier one, its
+    /// error is what the caller wants to see, rather than a refusal.
+    #[cold]
+    pub(super) fn give_up<E>(&mut self, stop: Stop, last: Option<E>) -> Error<E> {
+        let first = self.progress == Progress::Outside;
+        match stop {
+            Stop::Refused(rejection) if first => {
+                self.refused(rejection);
+                Error::Stopped {
+                    why: self.refusal(rejection),
+                    last,
+                }
+            }
+            Stop::Refused(rejection) => {
+                self.count(Outcome::Failure, lanes::current());
+                let why = self.refusal(rejection);
+                last.map_or(Error::Stopped { why, last: None }, Error::Call)
+            }
+            Stop::OutOfTime => {
+                self.count(Outcome::Timeout, lanes::current());
+                let held = Arc::clone(self.hold());
+                let limit = self.outer_limit(&held.plan);
+                let why = self.timed_out(&held.plan, limit);
+                Error::Stopped { why, last }
+            }
+        }
+    }
+
+    /// As [`give_up`](Self::give_up), for a call that knows no error of the dependency.
+    pub(super) fn stopped(&mut self, stop: Stop) -> Stopped {
+        match self.give_up::<Infallible>(stop, None) {
+            Error::Stopped { why, .. } => why,
+            Error::Call(never) => match never {},
+        }
+    }
+
+    /// A call that was not let in at all.
+    pub(super) fn refused(&mut self, rejection: Rejection) {
+        let Rejection { reason, .. } = rejection;
+        self.progress = Progress::Counted;
+        self.inner.recorder.record_refusal(lanes::current(), reason);
+        self.inner.context.metrics.refused(self.inner.name, reason);
+        self.spans.refused(reason);
+    }
+
+    pub(super) const fn refusal(&self, rejection: Rejection) -> Stopped {
+        Stopped::Refused {
+            operation: self.inner.name,
+            reason: rejection.reason,
+            retry_after: rejection.retry_after,
+        }
+    }
+
+    /// Gives everything back that the attempt held.
+    pub(super) fn observe(&mut self, observation: Observation, sample: Option<Span>) {
+        let held = Arc::clone(self.hold());
+        let (inner, lane, now) = (self.inner, lanes::current(), self.now);
+        let finding = Finding {
+            observation,
+            latency: sample,
+        };
+        let mut way = self.take_way();
+        way.settle(&inner.guard, &held.plan, finding, now, lane, inner);
+    }
+
+    /// Counts the call, once.
+    #[inline]
+    pub(super) fn count(&mut self, outcome: Outcome, lane: Lane) {
+        self.progress = Progress::Counted;
+        let Inner {
+            recorder,
+            context,
+            name,
+            kind,
+            ..
+        } = self.inner;
+        let latency = self.now.span_since(self.execution.started());
+        recorder.record(lane, outcome, latency);
+        context.metrics.call(name, *kind, outcome, latency);
+        self.spans.ended(outcome);
+    }
+
+    /// The call ended without a result: dropped, or the caller's own code panicked.
+    #[cold]
+    pub(super) fn abandon(&mut self) {
+        let held = Arc::clone(self.hold());
+        let (inner, lane) = (self.inner, lanes::current());
+        self.now = clock::now();
+        let took = self.now.span_since(self.attempt_began);
+        let (observation, outcome) = if self.is_in_callers_code() {
+            (PANICKED, Outcome::Failure)
+        } else {
+            (cut_short(&held.plan, took), Outcome::Cancelled)
+        };
+        let mut way = self.take_way();
+        way.abandon(&inner.guard, &held.plan, observation, self.now, lane, inner);
+        self.count(outcome, lane);
+    }
+}
+
+/// What an attempt that was cut off on this side after `took` says: nothing, unless it was slow
+/// already.
+pub(super) fn cut_short(plan: &Plan, took: Span) -> Observation {
+    if took >= plan.slow_drop {
+        Observation::Bad {
+            slow: took >= plan.breaker.slow(),
+            in_run: true,
+        }
+    } else {
+        Observation::Neutral
+    }
+}
+
+/// What bears on another attempt.
+pub(super) fn circumstances(inner: &Inner, now: Instant) -> Circumstances {
+    Circumstances {
+        idempotent: inner.idempotent,
+        first_attempts: inner.recorder.first_attempts(),
+        random: inner.context.jitter.next(),
+        now,
+    }
+}

@@ -1,0 +1,211 @@
+//! How a call's attempts are let in.
+//!
+//! The first attempt of an operation with nothing but a breaker is let in at a look, or refused at
+//! one. Everything else goes the guard's whole way in, and may have to wait there.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use fusebox_core::guard::{Gate, Observation, Permit, Plan, Way};
+use fusebox_core::lane::Lane;
+use fusebox_core::outcome::Rejection;
+use fusebox_core::time::Instant;
+
+use super::run::{Progress, Run};
+use super::spans::Spans;
+use crate::error::Stopped;
+use crate::operation::Inner;
+use crate::{clock, lanes};
+
+/// What an attempt holds of the guard.
+#[derive(Debug)]
+pub(super) enum Holding {
+    /// Nothing: it has not asked, or has given everything back.
+    Nothing,
+    /// The breaker's permit, and nobody else was asked.
+    Permit(Permit),
+    /// It is on its way in, or inside.
+    Way(Way),
+}
+
+/// Why an attempt was not made.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stop {
+    Refused(Rejection),
+    OutOfTime,
+}
+
+impl Run<'_> {
+    /// Lets a call's first attempt in, if a look is enough: the breaker alone decides, and is closed.
+    #[inline]
+    pub(super) fn enter_at_once(&mut self) -> bool {
+        if self.progress != Progress::Outside {
+            return false;
+        }
+        let lane = lanes::current();
+        let (number, gist) = self.inner.plans.gist(lane);
+        let deadline = (self.now + gist.limit).min(self.execution.bound());
+        if !gist.plain || self.now >= deadline {
+            return false;
+        }
+        let Some(permit) = self.inner.guard.breaker.admit_at_once() else {
+            return false;
+        };
+        self.holds = Holding::Permit(permit);
+        self.number = number;
+        self.deadline = deadline;
+        self.begins(lane);
+        true
+    }
+
+    /// Waits until the next attempt may begin.
+    pub(super) async fn enter(&mut self) -> Result<(), Stop> {
+        let mut timer = pin!(None);
+        poll_fn(|cx| {
+            loop {
+                let until = match self.step_in(cx) {
+                    Ok(None) => return Poll::Ready(Ok(())),
+                    Ok(Some(until)) => until,
+                    Err(stop) => return Poll::Ready(Err(stop)),
+                };
+                timer.set(Some(tokio::time::sleep_until(clock::runtime_instant(
+                    until,
+                ))));
+                let slept = timer.as_mut().as_pin_mut().map(|sleep| sleep.poll(cx));
+                if slept.is_none_or(|slept| slept.is_pending()) {
+                    return Poll::Pending;
+                }
+            }
+        })
+        .await
+    }
+
+    /// One step on the way in; `Some` is when to take the next.
+    pub(super) fn step_in(&mut self, cx: &Context<'_>) -> Result<Option<Instant>, Stop> {
+        self.now = clock::now();
+        let held = Arc::clone(self.hold());
+        let plan = &held.plan;
+        if !plan.enabled {
+            self.holds = Holding::Way(Way::unguarded());
+            self.let_in(plan);
+            return Ok(None);
+        }
+        let deadline = self.execution.deadline(plan);
+        if self.now >= deadline {
+            self.leave_without(plan);
+            return Err(Stop::OutOfTime);
+        }
+        let (inner, cost, now) = (self.inner, self.asking.cost, self.now);
+        let mut way = self.take_way();
+        let gate = way.poll(&inner.guard, plan, cost, now, cx, inner);
+        self.holds = Holding::Way(way);
+        match gate {
+            Gate::Inside => {
+                self.let_in(plan);
+                Ok(None)
+            }
+            Gate::Wait(until) => Ok(Some(until.min(deadline))),
+            Gate::Refused(rejection) => Err(Stop::Refused(rejection)),
+        }
+    }
+
+    /// As [`step_in`](Self::step_in), for a caller who cannot wait.
+    pub(super) fn step_in_or_leave(&mut self) -> Result<(), Stop> {
+        let cx = Context::from_waker(Waker::noop());
+        match self.step_in(&cx)? {
+            None => Ok(()),
+            Some(_) => {
+                let held = Arc::clone(self.hold());
+                let (inner, now) = (self.inner, self.now);
+                let mut way = self.take_way();
+                let rejection = way.refuse_to_wait(&inner.guard, &held.plan, now, inner);
+                Err(Stop::Refused(rejection))
+            }
+        }
+    }
+
+    pub(super) fn let_in(&mut self, plan: &Plan) {
+        self.attempt_began = self.now;
+        self.deadline = self.deadline_by(plan);
+        let lane = lanes::current();
+        if self.progress == Progress::Outside {
+            self.begins(lane);
+        } else {
+            self.inner.recorder.record_retry(lane);
+            self.spans
+                .attempt_begins(self.inner, self.execution.attempt());
+        }
+    }
+
+    #[inline]
+    pub(super) fn begins(&mut self, lane: Lane) {
+        self.progress = Progress::Begun;
+        self.inner.recorder.record_first_attempt(lane);
+        self.spans
+            .attempt_begins(self.inner, self.execution.attempt());
+    }
+
+    /// When the attempt that began at `attempt_began` must have ended.
+    pub(super) fn deadline_by(&self, plan: &Plan) -> Instant {
+        if !plan.enabled {
+            return Instant::NEVER;
+        }
+        self.deadline_from(plan, self.attempt_began)
+    }
+
+    /// When an attempt that begins at `began` must have ended.
+    pub(super) fn deadline_from(&self, plan: &Plan, began: Instant) -> Instant {
+        (began + plan.attempt_timeout).min(self.execution.deadline(plan))
+    }
+
+    /// Ends an attempt that was on its way in.
+    pub(super) fn leave_without(&mut self, plan: &Plan) {
+        let (inner, lane, now) = (self.inner, lanes::current(), self.now);
+        let nothing = Observation::Neutral;
+        let mut way = self.take_way();
+        way.abandon(&inner.guard, plan, nothing, now, lane, inner);
+    }
+
+    /// What it holds, as a way that can be gone on with or given back.
+    pub(super) fn take_way(&mut self) -> Way {
+        match std::mem::replace(&mut self.holds, Holding::Nothing) {
+            Holding::Nothing => Way::new(),
+            Holding::Permit(permit) => Way::inside(permit),
+            Holding::Way(way) => way,
+        }
+    }
+}
+
+/// The refusal of a breaker that is open for some time yet, where nobody else is asked before it:
+/// such a call is over before it has begun.
+#[inline]
+pub(super) fn refused_at_once(inner: &Inner) -> Option<Stopped> {
+    if inner.guard.breaker.is_open() {
+        refuse(inner)
+    } else {
+        None
+    }
+}
+
+#[cold]
+fn refuse(inner: &Inner) -> Option<Stopped> {
+    let lane = lanes::current();
+    let (_, gist) = inner.plans.gist(lane);
+    if !gist.plain {
+        return None;
+    }
+    let Rejection {
+        reason,
+        retry_after,
+    } = inner.guard.breaker.refuse_at_once(clock::now())?;
+    inner.recorder.record_refusal(lane, reason);
+    inner.context.metrics.refused(inner.name, reason);
+    Spans::begin(inner).refused(reason);
+    Some(Stopped::Refused {
+        operation: inner.name,
+        reason,
+        retry_after,
+    })
+}
