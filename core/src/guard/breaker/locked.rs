@@ -23,6 +23,9 @@ use crate::time::{Instant, Span};
 /// What stands under the breaker's mutex.
 #[derive(Debug)]
 pub(super) struct Inner {
+    /// The rules in force. A caller judges by those it came with, which may be older; what all
+    /// callers are told to look out for follows these.
+    present: Settings,
     /// What the present state has seen.
     pub(super) account: Account,
     /// Open states in a row, with no closed one between.
@@ -45,8 +48,9 @@ pub(super) struct Account {
 }
 
 impl Inner {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(super) fn new(settings: &Settings, seed: u64) -> Self {
         Self {
+            present: *settings,
             account: Account::default(),
             openings: 0,
             draw: 0,
@@ -121,7 +125,7 @@ impl Breaker {
             return inner.account.ramp.admits(share);
         }
         if inner.account.ramp.end() {
-            self.publish(inner, settings, now);
+            self.publish(inner, now);
         }
         true
     }
@@ -184,7 +188,7 @@ impl Breaker {
         self.record(inner, settings, failed, slow, now, lane);
         let cause = self.verdict(inner, settings, now);
         if cause.is_none() {
-            self.publish(inner, settings, now);
+            self.publish(inner, now);
         }
         let open = CircuitState::Open;
         cause.map(|cause| self.enter(inner, settings, open, cause, now))
@@ -255,10 +259,16 @@ impl Breaker {
         }
     }
 
+    /// Puts `settings` in force.
+    pub(super) fn follow(&self, inner: &mut Inner, settings: &Settings, now: Instant) {
+        inner.present = *settings;
+        self.publish(inner, now);
+    }
+
     /// Tells callers what they must look out for.
-    pub(super) fn publish(&self, inner: &Inner, settings: &Settings, now: Instant) {
+    fn publish(&self, inner: &Inner, now: Instant) {
         let word = self.load();
-        self.publish_state(word.generation(), word.state(), inner, settings, now);
+        self.publish_state(word.generation(), word.state(), inner, now);
     }
 
     /// In one store, so that nobody sees a state without its flags.
@@ -267,9 +277,9 @@ impl Breaker {
         generation: u64,
         state: CircuitState,
         inner: &Inner,
-        settings: &Settings,
         now: Instant,
     ) {
+        let settings = &inner.present;
         let forced = inner.overrides.in_force(now);
         let closed = state == CircuitState::Closed;
         let mut flags = Flags {
@@ -308,7 +318,7 @@ impl Breaker {
         let mut changes = Changes::NONE;
         if self.load().forced() != inner.overrides.in_force(now).map(|known| known.forced) {
             let before = self.acting();
-            self.publish(inner, settings, now);
+            self.publish(inner, now);
             changes.add(self.forced_change(before, now));
         }
         // A half-open state opens again as of when its probes had hung for too long.
@@ -352,7 +362,7 @@ impl Breaker {
         // Relaxed: published by the release of `word`.
         self.changed_at.store(now.as_nanos(), Ordering::Relaxed);
         self.judge_anew();
-        self.publish_state(before.generation() + 1, to, inner, settings, now);
+        self.publish_state(before.generation() + 1, to, inner, now);
         Transition {
             at: now,
             from: before.state(),

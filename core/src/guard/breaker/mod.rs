@@ -85,7 +85,7 @@ impl Breaker {
             ends_at: AtomicU64::new(0),
             judged_until: AtomicU64::new(0),
             successes: Successes::default(),
-            inner: Mutex::new(Inner::new(seed)),
+            inner: Mutex::new(Inner::new(settings, seed)),
         }
     }
 
@@ -248,7 +248,7 @@ impl Breaker {
                 changes.add(self.judge_probes(&mut inner, settings, now));
             }
         }
-        self.publish(&inner, settings, now);
+        self.follow(&mut inner, settings, now);
         changes
     }
 
@@ -257,7 +257,7 @@ impl Breaker {
         let mut inner = lock(&self.inner);
         let before = self.acting();
         inner.overrides.replace(overrides);
-        self.publish(&inner, settings, now);
+        self.follow(&mut inner, settings, now);
         let mut changes = Changes::NONE;
         changes.add(self.forced_change(before, now));
         changes
@@ -267,6 +267,7 @@ impl Breaker {
     pub fn reset(&self, settings: &Settings, now: Instant) -> Changes {
         let mut inner = lock(&self.inner);
         let before = self.load().state();
+        self.follow(&mut inner, settings, now);
         let transition = self.enter(
             &mut inner,
             settings,
