@@ -7,12 +7,14 @@
 //! | file | does |
 //! |---|---|
 //! | `script` | what a script is made of, and how words are compared |
-//! | `parse`, `rules`, `amount` | read it |
-//! | `play` | acts it out, and looks at what there is to see |
+//! | `parse`, `attempts`, `rules`, `amount` | read it |
+//! | `play`, `sights` | act it out, and look at what there is to see |
 //! | `calls`, `dependency` | a call, and its other end |
+//! | `server` | sends policies |
 //! | `log` | hears what is told of breakers |
 
 mod amount;
+mod attempts;
 mod calls;
 mod dependency;
 mod log;
@@ -20,7 +22,8 @@ mod parse;
 mod play;
 mod rules;
 mod script;
-#[cfg(test)]
+mod server;
+mod sights;
 mod tests;
 
 use std::path::PathBuf;

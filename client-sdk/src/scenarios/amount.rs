@@ -3,6 +3,9 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+/// Most that one line may ask for.
+const MOST_TIMES: u32 = 100_000;
+
 const UNITS: [(&str, u64); 6] = [
     ("ns", 1),
     ("us", 1_000),
@@ -46,6 +49,14 @@ pub(super) fn show(time: Duration) -> String {
 pub(super) fn number<T: FromStr>(text: &str) -> Result<T, String> {
     text.parse()
         .map_err(|_| format!("expected a number, found `{text}`"))
+}
+
+/// So many times.
+pub(super) fn many(text: &str) -> Result<u32, String> {
+    match number(text.trim())? {
+        many @ 1..=MOST_TIMES => Ok(many),
+        many => Err(format!("expected 1 to {MOST_TIMES} times, found {many}")),
+    }
 }
 
 /// A fraction: `50%`, `2/3` or `1.5`.

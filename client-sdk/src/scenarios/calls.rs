@@ -137,10 +137,7 @@ impl Call {
     }
 
     fn took(&self) -> Duration {
-        let ended = *self
-            .ended_at
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let ended = *self.ended_at.lock().unwrap_or_else(PoisonError::into_inner);
         ended.map_or(Duration::ZERO, |ended| ended - self.began)
     }
 }

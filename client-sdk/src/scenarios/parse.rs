@@ -3,17 +3,19 @@
 use std::time::Duration;
 
 use fusebox_core::guard::breaker::Forced;
-use fusebox_core::outcome::{Again, Outcome, Reason};
+use fusebox_core::outcome::{Outcome, Reason};
 
-use super::amount::{duration, number};
+use super::amount::{duration, many, number};
+use super::attempts::{asking, attempts};
 use super::rules::{self, Said};
-use super::script::{
-    Answer, Asking, Attempt, Attempts, Calls, Expected, Fallback, Lead, Mistake, Scenario, Sight,
-    Step, What,
-};
+use super::script::{Asking, Attempt, Calls, Expected, Lead, Mistake, Scenario, Sight, Step, What};
 
-/// Most that one line may ask for.
-const MOST_TIMES: u32 = 100_000;
+/// What a line can begin with, besides the names of calls.
+const STATEMENTS: [&str; 26] = [
+    "rules", "snapshot", "check", "call", "begin", "finish", "drop", "force", "release", "reset",
+    "scope", "repeat", "end", "state", "shadow", "event", "no", "counts", "inside", "waiting",
+    "attempts", "bulkhead", "adaptive", "refused", "nobody", "nothing",
+];
 
 /// Every scenario in `text`.
 pub(super) fn parse(text: &str) -> Result<Vec<Scenario>, Mistake> {
@@ -26,6 +28,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Scenario>, Mistake> {
         };
         let (number, title) = numbered(title.trim());
         let steps = lines.steps(None)?;
+        rules_come_first(&steps)?;
         scenarios.push(Scenario {
             number,
             title: title.to_owned(),
@@ -33,6 +36,24 @@ pub(super) fn parse(text: &str) -> Result<Vec<Scenario>, Mistake> {
         });
     }
     Ok(scenarios)
+}
+
+/// An operation's rules are known before it is.
+fn rules_come_first(steps: &[Step]) -> Result<(), Mistake> {
+    let late = steps.iter().skip(1).flat_map(|step| match &step.what {
+        What::Repeat(_, inside) => &inside[..],
+        _ => std::slice::from_ref(step),
+    });
+    match late
+        .into_iter()
+        .find(|step| matches!(step.what, What::Rules(_)))
+    {
+        None => Ok(()),
+        Some(step) => Err(Mistake {
+            line: step.line,
+            what: "expected `rules` before everything else".into(),
+        }),
+    }
 }
 
 fn numbered(title: &str) -> (Option<u32>, &str) {
@@ -219,6 +240,9 @@ fn begin(left: &str) -> Result<What, String> {
     let expected = "expected `begin names: what they do`";
     let (names_of, script) = left.split_once(':').ok_or(expected)?;
     let called: Vec<_> = names_of.split_whitespace().skip(1).collect();
+    if let Some(taken) = called.iter().find(|name| STATEMENTS.contains(name)) {
+        return Err(format!("a call cannot be called `{taken}`"));
+    }
     let script: Vec<_> = script.split_whitespace().collect();
     Ok(What::Begin(names(&called)?, asking(&script)?))
 }
@@ -237,107 +261,6 @@ fn finish(left: &str) -> Result<What, String> {
         ] => Ok(What::Finish(names(&called)?, answer)),
         _ => Err(format!("expected one answer, found `{}`", answer.trim())),
     }
-}
-
-fn asking(words: &[&str]) -> Result<Asking, String> {
-    let mut asking = Asking::default();
-    let mut others = Vec::new();
-    for &word in words {
-        match word.split_once('=') {
-            Some(("cost", cost)) => asking.cost = Some(number(cost)?),
-            Some(("within", scope)) => asking.within = Some(scope.to_owned()),
-            Some(("inside", scope)) => asking.inside = Some(scope.to_owned()),
-            Some(("fallback", fallback)) => asking.fallback = Some(fallback_of(fallback)?),
-            Some(("fallback_takes", time)) => asking.fallback_takes = duration(time)?,
-            _ => others.push(word),
-        }
-    }
-    asking.attempts = attempts(&others)?;
-    Ok(asking)
-}
-
-fn fallback_of(word: &str) -> Result<Fallback, String> {
-    match word {
-        "S" => Ok(Fallback::Succeeds),
-        "F" => Ok(Fallback::Fails),
-        "error" => Ok(Fallback::Hands),
-        "call" => Ok(Fallback::Calls),
-        _ => Err(format!("expected S, F, error or call, found `{word}`")),
-    }
-}
-
-fn attempts(words: &[&str]) -> Result<Attempts, String> {
-    let mut made = Attempts::default();
-    let mut lead = Lead::Nothing;
-    let mut words = words.iter();
-    while let Some(&word) = words.next() {
-        let mut time = || duration(words.next().copied().unwrap_or_default());
-        match word {
-            "after" => lead = Lead::After(time()?),
-            "block" => lead = Lead::Block(time()?),
-            _ => match (modified(word)?, made.each.last_mut()) {
-                (Some(modify), Some(last)) if lead == Lead::Nothing => {
-                    last.answer = modify(last.answer).ok_or_else(|| cannot(word))?;
-                }
-                (Some(_), _) => return Err(cannot(word)),
-                (None, _) => {
-                    let (answer, times, and_so_on) = answer(word)?;
-                    let attempt = Attempt { lead, answer };
-                    made.each.extend(vec![attempt; times as usize]);
-                    made.and_so_on = and_so_on;
-                    lead = Lead::Nothing;
-                }
-            },
-        }
-    }
-    match lead {
-        Lead::Nothing => Ok(made),
-        _ => Err("expected what follows after that time".into()),
-    }
-}
-
-fn cannot(word: &str) -> String {
-    format!("`{word}` says nothing of what stands before it")
-}
-
-type Modify = Box<dyn Fn(Answer) -> Option<Answer>>;
-
-/// What a word makes of the answer that stands before it.
-fn modified(word: &str) -> Result<Option<Modify>, String> {
-    let again = match (word, word.strip_prefix("wait=")) {
-        ("never-sent", _) => Again::NeverSent,
-        ("final", _) => Again::No,
-        (_, Some(hint)) => Again::IfIdempotent(Some(duration(hint)?)),
-        ("making", _) => {
-            let making = |answer| (answer == Answer::Panic).then_some(Answer::PanicMaking);
-            return Ok(Some(Box::new(making)));
-        }
-        _ => return Ok(None),
-    };
-    Ok(Some(Box::new(move |answer| match answer {
-        Answer::Failure(_) => Some(Answer::Failure(again)),
-        _ => None,
-    })))
-}
-
-/// An answer, how often it comes, and whether it goes on.
-fn answer(word: &str) -> Result<(Answer, u32, bool), String> {
-    let (letter, times, and_so_on) = match (word.split_once('*'), word.strip_suffix("..")) {
-        (Some((letter, times)), _) => (letter, many(times)?, false),
-        (None, Some(letter)) => (letter, 1, true),
-        (None, None) => (word, 1, false),
-    };
-    let answer = match letter {
-        "S" => Answer::Success,
-        "F" => Answer::Failure(Again::IfIdempotent(None)),
-        "I" => Answer::Ignored,
-        "B" => Answer::BadValue,
-        "T" => Answer::Hang,
-        "P" => Answer::Panic,
-        "?" => Answer::Told,
-        _ => return Err(format!("expected S, F, I, B, T, P or ?, found `{word}`")),
-    };
-    Ok((answer, times, and_so_on))
 }
 
 /// How a call can end at all.
@@ -398,13 +321,9 @@ fn one(words: &[&str]) -> Result<String, String> {
 fn nothing(words: &[&str]) -> Result<(), String> {
     match words {
         [] => Ok(()),
-        _ => Err(format!("expected nothing more, found `{}`", words.join(" "))),
-    }
-}
-
-fn many(text: &str) -> Result<u32, String> {
-    match number(text.trim())? {
-        many @ 1..=MOST_TIMES => Ok(many),
-        many => Err(format!("expected 1 to {MOST_TIMES} times, found {many}")),
+        _ => Err(format!(
+            "expected nothing more, found `{}`",
+            words.join(" ")
+        )),
     }
 }

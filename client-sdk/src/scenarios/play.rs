@@ -1,30 +1,25 @@
 //! One scenario, played on a paused clock against an operation of its own.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use fusebox_core::guard::breaker::{Override, StateView};
+use fusebox_core::guard::breaker::{Forced, Override};
 use fusebox_core::guard::{Standing, Watch};
-use fusebox_core::key::{Labels, OperationName, PolicyId, Service};
-use fusebox_core::outcome::{Outcome, Reason, Transition};
+use fusebox_core::key::{Labels, OperationName, Service};
 use fusebox_core::policy::rules::{Jitter, Rules};
-use fusebox_core::policy::selector::{Glob, Selector};
-use fusebox_core::policy::{Draft, Policy};
-use fusebox_core::revision::{Digest, Incarnation, Revision};
-use fusebox_core::sync::{Entry, Received, Refusal, Replica};
+use fusebox_core::sync::Replica;
 use fusebox_core::time::Instant;
 use tokio::sync::mpsc;
 
-use super::amount::show;
 use super::calls::{Call, LONGEST_CALL};
 use super::log;
 use super::rules::Said;
-use super::script::{Asking, Calls, Expected, Found, Mistake, Scenario, Sight, Step, What};
+use super::script::{Answer, Asking, Calls, Expected, Found, Mistake, Scenario, Sight, Step, What};
+use super::server::Server;
 use crate::clock;
 use crate::enforcement::{Context, Enforcement};
 use crate::health::PolicySource;
-use crate::jitter::Jitter as Randomness;
+use crate::jitter;
 use crate::link::{self, Event};
 use crate::metrics::Metrics;
 use crate::operation::{Definition, Inner, Operation};
@@ -32,7 +27,6 @@ use crate::scope::Scope;
 
 /// Rounds of giving way after which everything has happened that is to happen at one moment.
 const ROUNDS: usize = 64;
-const OPERATION: &str = "dependency";
 
 /// Plays `scenario` to its end, or to the first thing that is otherwise than it says.
 pub(super) fn play(scenario: &Scenario) -> Result<(), Mistake> {
@@ -44,14 +38,10 @@ pub(super) fn play(scenario: &Scenario) -> Result<(), Mistake> {
     runtime.block_on(async {
         align().await;
         log::clear();
-        let (said, steps) = match scenario.steps.split_first() {
-            Some((first, rest)) if matches!(first.what, What::Rules(_)) => (first.rules(), rest),
-            _ => (Said::default(), &scenario.steps[..]),
-        };
-        let line = scenario.steps.first().map_or(0, |step| step.line);
-        let mut stage = Stage::new(&said).map_err(|what| Mistake { line, what })?;
-        stage.steps(steps).await?;
-        stage.end().await
+        let mut stage = Stage::new(scenario)?;
+        stage.steps(&scenario.steps).await?;
+        let line = stage.line;
+        stage.end().await.map_err(|what| Mistake { line, what })
     })
 }
 
@@ -64,53 +54,54 @@ async fn align() {
 }
 
 /// What a script acts on.
-struct Stage {
-    enforcement: Arc<Enforcement>,
+pub(super) struct Stage {
+    pub(super) enforcement: Enforcement,
     operation: Operation,
     /// Held, so that there is a queue towards a link.
     _inbox: mpsc::Receiver<Event>,
-    policies: BTreeMap<PolicyId, (Revision, Rules)>,
-    revision: Revision,
+    server: Server,
     /// By name, the newest last.
     overrides: Vec<(String, Override)>,
-    scopes: BTreeMap<String, Scope>,
-    calls: BTreeMap<String, Call>,
-    events_read: usize,
     newest_override: u64,
+    scopes: BTreeMap<String, Scope>,
+    pub(super) calls: BTreeMap<String, Call>,
+    /// Events that the script has read.
+    pub(super) events_read: usize,
+    /// The step that is acted out.
     line: usize,
 }
 
 impl Stage {
-    fn new(said: &Said) -> Result<Self, String> {
-        legal(said)?;
+    fn new(scenario: &Scenario) -> Result<Self, Mistake> {
+        let (line, said) = scenario.rules();
+        let said = said.legal().map_err(|what| Mistake { line, what })?;
         let (events, inbox) = link::queue();
         let context = Context {
             events,
-            jitter: Randomness::seeded(7),
+            jitter: jitter::Jitter::seeded(7),
             metrics: Metrics::new(None),
         };
-        let service = Service::new("caller").map_err(|problem| problem.to_string())?;
+        let service = Service::new("caller").expect("a legal name");
         let labels = Labels::default();
         let (replica, source) = (Replica::default(), PolicySource::Defaults);
         let enforcement = Enforcement::new(service, labels, context, replica, source);
         let definition = Definition {
-            id: OperationName::new(OPERATION).map_err(|problem| problem.to_string())?,
+            id: OperationName::new("dependency").expect("a legal name"),
             kind: said.kind,
             idempotent: said.idempotent.unwrap_or(true),
-            local: plain(said.rules.clone()),
+            local: plain(said.rules),
         };
         Ok(Self {
             operation: enforcement.register(&definition),
-            enforcement: Arc::new(enforcement),
+            enforcement,
             _inbox: inbox,
-            policies: BTreeMap::new(),
-            revision: Revision::ZERO,
+            server: Server::default(),
             overrides: Vec::new(),
+            newest_override: 0,
             scopes: BTreeMap::new(),
             calls: BTreeMap::new(),
             events_read: 0,
-            newest_override: 0,
-            line: 0,
+            line,
         })
     }
 
@@ -122,32 +113,27 @@ impl Stage {
                 }
                 continue;
             }
-            self.line = step.line;
             let line = step.line;
-            let mistake = |what| Mistake { line, what };
-            self.step(&step.what).await.map_err(mistake)?;
+            self.line = line;
+            let done = self.step(&step.what).await;
+            done.map_err(|what| Mistake { line, what })?;
         }
         Ok(())
     }
 
     async fn step(&mut self, what: &What) -> Result<(), String> {
         match what {
-            What::Rules(_) => return Err("expected `rules` before anything else".into()),
-            What::Repeat(..) => {}
-            What::Snapshot(policies) => self.receive(policies)?,
-            What::Check(said, expected) => compare(expected, &checked(said))?,
+            // Done before the first step, and with its steps.
+            What::Rules(_) | What::Repeat(..) => {}
+            What::Snapshot(policies) => {
+                let received = self.enforcement.receive(self.server.snapshot(policies)?);
+                received.map_err(|ignored| ignored.to_string())?;
+            }
+            What::Check(said, expected) => compare(expected, &said.judged())?,
             What::Pass(time) => tokio::time::sleep(*time).await,
             What::Call(calls, expected) => self.call(calls, expected).await?,
             What::Begin(names, asking) => self.begin(names, asking).await?,
-            What::Finish(names, answer) => {
-                for name in names {
-                    if !self.named(name)?.dependency.tell(*answer) {
-                        return Err(format!("no attempt of `{name}` waits to be told"));
-                    }
-                    // In their order.
-                    settle().await;
-                }
-            }
+            What::Finish(names, answer) => self.finish(names, *answer).await?,
             What::Drop(names) => {
                 for name in names {
                     if !self.named(name)?.drop_it() {
@@ -157,31 +143,13 @@ impl Stage {
             }
             What::Ended(names, expected) => {
                 for name in names {
-                    let call = self.named(name)?;
-                    compare(expected, &call.found().await)
-                        .map_err(|what| format!("{name}: {what}"))?;
+                    let found = self.named(name)?.found().await;
+                    compare(expected, &found).map_err(|what| format!("{name}: {what}"))?;
                 }
             }
             What::See(sight, expected) => self.look(*sight, expected)?,
-            What::Force(name, forced, time) => {
-                self.newest_override += 1;
-                let until = time.map_or(Instant::NEVER, |time| clock::now() + time);
-                let new = Override {
-                    id: self.newest_override,
-                    forced: *forced,
-                    until,
-                };
-                self.overrides.push((name.clone(), new));
-                self.force();
-            }
-            What::Release(name) => {
-                let before = self.overrides.len();
-                self.overrides.retain(|(known, _)| known != name);
-                if self.overrides.len() == before {
-                    return Err(format!("there is no override `{name}`"));
-                }
-                self.force();
-            }
+            What::Force(name, forced, time) => self.force(name, *forced, *time),
+            What::Release(name) => self.release(name)?,
             What::Reset => self.operation.reset(),
             What::Scope(name, deadline, retries) => {
                 let scope = Scope::new();
@@ -194,50 +162,46 @@ impl Stage {
         Ok(())
     }
 
-    /// The policies named take the place of all there were.
-    fn receive(&mut self, policies: &[(String, Said)]) -> Result<(), String> {
-        self.revision = self.revision.next();
-        let mut next = BTreeMap::new();
-        let mut entries = Vec::new();
-        for (name, said) in policies {
-            let id = PolicyId::new("default", name).map_err(|problem| problem.to_string())?;
-            let known = self.policies.get(&id);
-            let same = known.filter(|(_, rules)| *rules == said.rules);
-            let revision = same.map_or(self.revision, |(revision, _)| *revision);
-            next.insert(id.clone(), (revision, said.rules.clone()));
-            let policy = policy(&id, said).map_err(|(field, reason)| Refusal {
-                policy: name.clone(),
-                revision,
-                field,
-                reason,
-            });
-            entries.push(Entry {
-                id,
-                revision,
-                policy,
-            });
-        }
-        entries.sort_by(|a, b| a.id.cmp(&b.id));
-        let digest = Digest::of(entries.iter().map(|entry| (&entry.id, entry.revision)));
-        self.policies = next;
-        let received = Received {
-            incarnation: Incarnation(1),
-            revision: self.revision,
-            digest,
-            entries,
+    fn force(&mut self, name: &str, forced: Forced, time: Option<Duration>) {
+        self.newest_override += 1;
+        let new = Override {
+            id: self.newest_override,
+            forced,
+            until: time.map_or(Instant::NEVER, |time| clock::now() + time),
         };
-        let applied = self.enforcement.receive(received);
-        applied.map(|_| ()).map_err(|ignored| ignored.to_string())
+        self.overrides.push((name.to_owned(), new));
+        self.enforce_overrides();
     }
 
-    fn force(&self) {
+    fn release(&mut self, name: &str) -> Result<(), String> {
+        let before = self.overrides.len();
+        self.overrides.retain(|(known, _)| known != name);
+        if self.overrides.len() == before {
+            return Err(format!("there is no override `{name}`"));
+        }
+        self.enforce_overrides();
+        Ok(())
+    }
+
+    fn enforce_overrides(&self) {
         let inner = self.inner();
         let overrides: Vec<_> = self.overrides.iter().map(|(_, known)| *known).collect();
         let settings = inner.plans.load().plan.breaker;
-        let now = clock::now();
-        for change in inner.guard.breaker.force(&settings, &overrides, now).iter() {
-            tell(inner, change);
+        let breaker = &inner.guard.breaker;
+        for change in breaker.force(&settings, &overrides, clock::now()).iter() {
+            inner.changed(change, Standing::Enforced);
         }
+    }
+
+    async fn finish(&mut self, names: &[String], answer: Answer) -> Result<(), String> {
+        for name in names {
+            if !self.named(name)?.dependency.tell(answer) {
+                return Err(format!("no attempt of `{name}` waits to be told"));
+            }
+            // In their order.
+            settle().await;
+        }
+        Ok(())
     }
 
     /// Makes calls and waits for them; the clock moves on as far as they take.
@@ -249,7 +213,10 @@ impl Stage {
                 made.push(self.make(&calls.asking)?);
             }
             for mut call in made {
-                if tokio::time::timeout(LONGEST_CALL, call.wait()).await.is_err() {
+                if tokio::time::timeout(LONGEST_CALL, call.wait())
+                    .await
+                    .is_err()
+                {
                     return Err("the call does not end".into());
                 }
                 let found = call.found().await;
@@ -266,7 +233,9 @@ impl Stage {
         for name in names {
             let call = self.make(asking)?;
             if self.calls.get(name).is_some_and(|known| !known.looked_at) {
-                return Err(format!("nobody has looked at what became of the first `{name}`"));
+                return Err(format!(
+                    "nobody has looked at what became of the first `{name}`"
+                ));
             }
             self.calls.insert(name.clone(), call);
             // In their order.
@@ -292,106 +261,19 @@ impl Stage {
         call.ok_or_else(|| format!("no call `{name}` has begun"))
     }
 
-    fn look(&mut self, sight: Sight, expected: &Expected) -> Result<(), String> {
-        let inner = self.inner();
-        let found = match sight {
-            Sight::State => state(&inner.state()),
-            Sight::Shadow => {
-                let plan = inner.plans.load().plan.shadow;
-                let view = inner.guard.shadow.state_at(&plan, clock::now());
-                view.map_or(Found::default().word("nothing"), |view| state(&view))
-            }
-            Sight::Event => {
-                let told = log::told(self.events_read);
-                self.events_read += 1;
-                let told = told.unwrap_or_else(|| "no event".into());
-                Found::default().word(told)
-            }
-            Sight::NoEvents => {
-                let told = log::told(self.events_read);
-                Found::default().word(told.unwrap_or_else(|| "no events".into()))
-            }
-            Sight::Counts => self.counts(),
-            Sight::Inside => self.who(|call| call.dependency.under_way() > 0),
-            Sight::Waiting => {
-                self.who(|call| !call.has_ended() && call.dependency.under_way() == 0)
-            }
-            Sight::Attempts => self.calls.iter().fold(Found::default(), |found, (name, call)| {
-                found.aside(name, call.dependency.made())
-            }),
-            Sight::Bulkhead => {
-                let (inside, queued) = inner.guard.bulkhead.occupancy();
-                let found = Found::default().maybe("inside", Some(inside));
-                found.maybe("queued", Some(queued))
-            }
-            Sight::Adaptive => match inner.plans.load().plan.concurrency {
-                None => Found::default().word("nothing"),
-                Some(bounds) => {
-                    let (limit, inside) = inner.guard.adaptive.view(&bounds);
-                    let found = Found::default().aside("limit", limit);
-                    found.aside("inside", inside)
-                }
-            },
-            Sight::Refused => {
-                let refusals = self.enforcement.held().refusals;
-                let each = refusals.iter();
-                let found = each.fold(Found::default(), |found, refusal| {
-                    found.maybe(&refusal.policy, Some(&refusal.field))
-                });
-                if refusals.is_empty() { found.word("nothing") } else { found }
-            }
-        };
-        compare(expected, &found)
-    }
-
-    fn counts(&self) -> Found {
-        let totals = self.inner().recorder.totals();
-        let calls = Outcome::ALL.map(|outcome| (outcome.name().into(), totals.calls(outcome)));
-        let refusals = Reason::ALL.map(|reason| (reason.name().into(), totals.refusals(reason)));
-        let trials = Reason::ALL.map(|reason| {
-            let key = format!("would_refuse.{}", reason.name());
-            (key, totals.would_refuse(reason))
-        });
-        let others = [
-            ("retries".into(), totals.retries()),
-            ("hedges".into(), totals.hedges()),
-        ];
-        let all = calls.into_iter().chain(refusals).chain(trials).chain(others);
-        let found = all.fold(Found::default(), |found, (key, count)| {
-            found.maybe(&key, Some(count).filter(|&count| count > 0))
-        });
-        if totals.is_empty() { found.word("nothing") } else { found }
-    }
-
-    fn who(&self, is: impl Fn(&Call) -> bool) -> Found {
-        let mut found = Found::default();
-        let mut nobody = true;
-        for (name, _) in self.calls.iter().filter(|(_, call)| is(call)) {
-            found = found.word(name);
-            nobody = false;
-        }
-        if nobody { found.word("nobody") } else { found }
-    }
-
-    fn inner(&self) -> &Inner {
+    pub(super) fn inner(&self) -> &Inner {
         self.operation.inner()
     }
 
-    /// What holds at the end of every scenario.
-    async fn end(mut self) -> Result<(), Mistake> {
-        let line = self.line;
-        self.nothing_is_left().await.map_err(|what| Mistake { line, what })
-    }
-
-    async fn nothing_is_left(&mut self) -> Result<(), String> {
-        for (name, call) in self.calls.iter_mut().filter(|(_, call)| !call.looked_at) {
-            let expected = call.as_told();
-            compare(&expected, &call.found().await)
-                .map_err(|what| format!("at the end, {name}: {what}"))?;
-        }
-        for call in self.calls.values_mut() {
+    /// What holds at the end of every scenario: nobody is left anywhere, and nothing is unread.
+    async fn end(&mut self) -> Result<(), String> {
+        for (name, call) in &mut self.calls {
             if !call.has_ended() {
-                return Err("a call is still under way at the end".into());
+                return Err(format!("at the end, `{name}` is still under way"));
+            }
+            if !call.looked_at {
+                let (expected, found) = (call.as_told(), call.found().await);
+                compare(&expected, &found).map_err(|what| format!("at the end, {name}: {what}"))?;
             }
         }
         if let Some(event) = log::told(self.events_read).filter(|_| self.events_read > 0) {
@@ -407,11 +289,15 @@ impl Stage {
     }
 }
 
-impl Step {
-    fn rules(&self) -> Said {
-        match &self.what {
-            What::Rules(said) => said.clone(),
-            _ => Said::default(),
+impl Scenario {
+    /// What the call site says, and where.
+    fn rules(&self) -> (usize, Said) {
+        match self.steps.first() {
+            None => (0, Said::default()),
+            Some(Step { line, what }) => match what {
+                What::Rules(said) => (*line, said.clone()),
+                _ => (*line, Said::default()),
+            },
         }
     }
 }
@@ -430,58 +316,8 @@ async fn settle() {
     }
 }
 
-fn tell(inner: &Inner, change: &Transition) {
-    inner.changed(change, Standing::Enforced);
-}
-
-fn legal(said: &Said) -> Result<(), String> {
-    let violations = said.violations.clone();
-    violations.into_result(()).map_err(|found| found.to_string())
-}
-
-fn policy(id: &PolicyId, said: &Said) -> Result<Policy, (String, String)> {
-    let first = |field: &str, reason: &str| (field.to_owned(), reason.to_owned());
-    if let Some(violation) = said.violations.iter().next() {
-        return Err(first(&violation.field, &violation.bound));
-    }
-    let everything = Glob::new("*").map_err(|problem| first("selector", &problem.to_string()))?;
-    let selector = Selector::new(None, Some(everything), None, Labels::default());
-    let selector = selector.map_err(|problem| first("selector", &problem.to_string()))?;
-    let draft = Draft {
-        id: id.clone(),
-        owner: String::new(),
-        description: String::new(),
-        priority: 0,
-        selector,
-        rules: said.rules.clone(),
-        clear: Vec::new(),
-    };
-    Policy::new(draft).map_err(|violations| first("rules", &violations.to_string()))
-}
-
-fn checked(said: &Said) -> Found {
-    let found = Found::default();
-    if said.violations.is_empty() {
-        return found.word("valid");
-    }
-    let fields = said.violations.iter().map(|violation| &violation.field);
-    fields.fold(found.word("invalid"), |found, field| found.word(field))
-}
-
-fn state(view: &StateView) -> Found {
-    let percent = |share: u32| format!("{}%", share / 100);
-    let found = Found::default().word(view.state.name());
-    let found = match view.probe_due {
-        true => found.word("probe_due"),
-        false => found,
-    };
-    let found = found.maybe("ramp", view.ramp.map(percent));
-    let forced = view.forced.map(|known| known.forced.as_state().name());
-    let found = found.maybe("forced", forced);
-    found.aside("for", show(clock::now().since(view.since)))
-}
-
-fn compare(expected: &Expected, found: &Found) -> Result<(), String> {
+/// Whether there is what is expected.
+pub(super) fn compare(expected: &Expected, found: &Found) -> Result<(), String> {
     if expected.meets(found) {
         return Ok(());
     }

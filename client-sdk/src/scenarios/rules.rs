@@ -9,10 +9,11 @@ use fusebox_core::policy::defaults;
 use fusebox_core::policy::ratio::{Multiplier, OutOfRange, Ratio, Share};
 use fusebox_core::policy::rules::{
     BulkheadLimit, ConcurrencyBounds, HalfOpen, HedgeTrigger, Hedging, Jitter, Mode, Quota,
-    RatioTrip, Rules, Trip, Window,
+    RatioTrip, RetryBudget, Rules, Trip, Window,
 };
 
 use super::amount::{duration, fraction, number, per};
+use super::script::Found;
 
 /// What somebody says of an operation.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +23,26 @@ pub(super) struct Said {
     pub(super) violations: Violations,
     pub(super) kind: Kind,
     pub(super) idempotent: Option<bool>,
+}
+
+impl Said {
+    /// Itself, if nothing is wrong with it.
+    pub(super) fn legal(self) -> Result<Self, String> {
+        let violations = self.violations.clone();
+        violations
+            .into_result(self)
+            .map_err(|violations| violations.to_string())
+    }
+
+    /// Whether it is legal; if not, every field that is wrong.
+    pub(super) fn judged(&self) -> Found {
+        let found = Found::default();
+        if self.violations.is_empty() {
+            return found.word("valid");
+        }
+        let fields = self.violations.iter().map(|violation| &violation.field);
+        fields.fold(found.word("invalid"), Found::word)
+    }
 }
 
 /// Rules, and the parts of groups that are not whole yet.
@@ -169,7 +190,9 @@ impl Draft {
             window,
             failure_ratio: self.failure_ratio,
             slow_call_ratio: self.slow_ratio,
-            minimum_calls: self.minimum.unwrap_or_else(|| window.default_minimum_calls()),
+            minimum_calls: self
+                .minimum
+                .unwrap_or_else(|| window.default_minimum_calls()),
         };
         // A ratio that is none has been told already.
         if self.said.violations.is_empty() {
@@ -178,7 +201,7 @@ impl Draft {
         Ok(())
     }
 
-    fn budget(&mut self) -> &mut fusebox_core::policy::rules::RetryBudget {
+    fn budget(&mut self) -> &mut RetryBudget {
         self.said.rules.retry.budget.get_or_insert(defaults::BUDGET)
     }
 

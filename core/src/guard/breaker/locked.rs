@@ -272,13 +272,7 @@ impl Breaker {
     }
 
     /// In one store, so that nobody sees a state without its flags.
-    fn publish_state(
-        &self,
-        generation: u64,
-        state: CircuitState,
-        inner: &Inner,
-        now: Instant,
-    ) {
+    fn publish_state(&self, generation: u64, state: CircuitState, inner: &Inner, now: Instant) {
         let settings = &inner.present;
         let forced = inner.overrides.in_force(now);
         let closed = state == CircuitState::Closed;
