@@ -304,19 +304,29 @@ impl Breaker {
     }
 
     /// Does what has been due: an override that has ended, probes that hang.
-    fn catch_up(&self, inner: &mut Inner, settings: &Settings, now: Instant) -> Changes {
+    pub(super) fn catch_up(&self, inner: &mut Inner, settings: &Settings, now: Instant) -> Changes {
         let mut changes = Changes::NONE;
-        if self.load().forced() != inner.overrides.in_force(now).map(|known| known.forced) {
-            let before = self.acting();
-            self.publish(inner, settings, now);
-            changes.add(self.forced_change(before, now));
-        }
+        changes.add(self.end_overrides(inner, settings, now));
         // A half-open state opens again as of when its probes had hung for too long.
         if let Some(since) = inner.account.probes.hung_since(settings, now) {
             let cause = Cause::HalfOpenExpired;
             changes.add(self.enter(inner, settings, CircuitState::Open, cause, since));
         }
         changes
+    }
+
+    pub(super) fn end_overrides(
+        &self,
+        inner: &mut Inner,
+        settings: &Settings,
+        now: Instant,
+    ) -> Option<Transition> {
+        if !inner.overrides.end(now) {
+            return None;
+        }
+        let before = self.acting();
+        self.publish(inner, settings, now);
+        self.forced_change(before, now)
     }
 
     /// Changes the state; all accounts start at zero.
