@@ -14,9 +14,35 @@ use fusebox_core::time::Instant;
 #[inline]
 pub(crate) fn now() -> Instant {
     use std::sync::OnceLock;
-    static CLOCK: OnceLock<quanta::Clock> = OnceLock::new();
-    let clock = CLOCK.get_or_init(quanta::Clock::new);
-    Instant::from_nanos(clock.delta_as_nanos(0, clock.raw()))
+    static CLOCK: OnceLock<Counter> = OnceLock::new();
+    CLOCK.get_or_init(Counter::calibrated).read()
+}
+
+/// The counter and its rate, worked out once: what is left of a reading is one multiplication.
+#[cfg(not(any(test, feature = "testing")))]
+struct Counter {
+    clock: quanta::Clock,
+    /// Nanoseconds in 2^32 ticks; exact to one in 10^9.
+    nanos: u64,
+}
+
+#[cfg(not(any(test, feature = "testing")))]
+impl Counter {
+    fn calibrated() -> Self {
+        let clock = quanta::Clock::new();
+        let nanos = clock.delta_as_nanos(0, 1 << 32);
+        Self { clock, nanos }
+    }
+
+    #[inline]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "2^64 nanoseconds last 584 years"
+    )]
+    fn read(&self) -> Instant {
+        let ticks = u128::from(self.clock.raw());
+        Instant::from_nanos((ticks * u128::from(self.nanos) >> 32) as u64)
+    }
 }
 
 #[cfg(any(test, feature = "testing"))]

@@ -53,6 +53,12 @@ impl LastCalls {
         }
     }
 
+    /// What the marks take.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(self.marks.as_slice())
+    }
+
     fn begin(&mut self, size: u32, shape: u8) {
         self.marks.clear();
         self.marks

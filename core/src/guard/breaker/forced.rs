@@ -62,6 +62,19 @@ impl Overrides {
         self.0 = next;
     }
 
+    /// Ends those whose time is over, for good: whoever read the clock a little earlier and comes
+    /// here later does not bring one back. `true` if any was.
+    pub(super) fn end(&mut self, now: Instant) -> bool {
+        let mut ended = false;
+        for known in &mut self.0 {
+            if known.until <= now && known.until > Instant::ORIGIN {
+                known.until = Instant::ORIGIN;
+                ended = true;
+            }
+        }
+        ended
+    }
+
     /// The one that decides at `now`.
     pub(super) fn in_force(&self, now: Instant) -> Option<Override> {
         self.0.iter().find(|known| now < known.until).copied()

@@ -308,13 +308,9 @@ impl Breaker {
     }
 
     /// Does what has been due: an override that has ended, probes that hang or have settled.
-    fn catch_up(&self, inner: &mut Inner, settings: &Settings, now: Instant) -> Changes {
+    pub(super) fn catch_up(&self, inner: &mut Inner, settings: &Settings, now: Instant) -> Changes {
         let mut changes = Changes::NONE;
-        if self.load().forced() != inner.overrides.in_force(now).map(|known| known.forced) {
-            let before = self.acting();
-            self.publish(inner, now);
-            changes.add(self.forced_change(before, now));
-        }
+        changes.add(self.end_overrides(inner, now));
         // A half-open state opens again as of when its probes had hung for too long.
         if let Some(since) = inner.account.probes.hung_since(settings, now) {
             let cause = Cause::HalfOpenExpired;
@@ -324,6 +320,15 @@ impl Breaker {
             changes.add(self.judge_probes(inner, settings, now));
         }
         changes
+    }
+
+    pub(super) fn end_overrides(&self, inner: &mut Inner, now: Instant) -> Option<Transition> {
+        if !inner.overrides.end(now) {
+            return None;
+        }
+        let before = self.acting();
+        self.publish(inner, now);
+        self.forced_change(before, now)
     }
 
     /// Changes the state; all accounts start at zero.

@@ -239,7 +239,7 @@ impl Breaker {
     /// settled, and how long the present open state lasts, which elapsed time stays part of.
     pub fn reload(&self, settings: &Settings, now: Instant) -> Changes {
         let mut inner = lock(&self.inner);
-        let mut changes = Changes::NONE;
+        let mut changes = self.catch_up(&mut inner, settings, now);
         match self.load().state() {
             // What was judged was judged by the old settings.
             CircuitState::Closed => self.judge_anew(),
@@ -257,6 +257,7 @@ impl Breaker {
         let mut inner = lock(&self.inner);
         let before = self.acting();
         inner.overrides.replace(overrides);
+        inner.overrides.end(now);
         self.follow(&mut inner, settings, now);
         let mut changes = Changes::NONE;
         changes.add(self.forced_change(before, now));
@@ -266,17 +267,12 @@ impl Breaker {
     /// Closes it and forgets what was counted.
     pub fn reset(&self, settings: &Settings, now: Instant) -> Changes {
         let mut inner = lock(&self.inner);
-        let before = self.load().state();
-        self.follow(&mut inner, settings, now);
-        let transition = self.enter(
-            &mut inner,
-            settings,
-            CircuitState::Closed,
-            Cause::Reset,
-            now,
-        );
         let mut changes = Changes::NONE;
-        changes.add((before != CircuitState::Closed).then_some(transition));
+        changes.add(self.end_overrides(&mut inner, now));
+        self.follow(&mut inner, settings, now);
+        let closed = CircuitState::Closed;
+        let transition = self.enter(&mut inner, settings, closed, Cause::Reset, now);
+        changes.add((transition.from != closed).then_some(transition));
         changes
     }
 

@@ -18,6 +18,8 @@ pub struct Settings {
     pub(super) consecutive_failures: Option<u32>,
     /// Opens at a share of failures or of slow calls.
     pub(super) ratio: Option<RatioSettings>,
+    /// Counts the window's changes, its coming and going included.
+    shape: u8,
     /// Attempts that take at least this long are slow; never, if no rule asks.
     pub(super) slow: Span,
     pub(super) opening: OpeningSettings,
@@ -38,7 +40,7 @@ pub(super) struct RatioSettings {
     /// The fewest slow calls among `minimum_calls` that reach theirs.
     pub(super) least_slow: u32,
     pub(super) window: WindowSettings,
-    /// Counts the window's changes.
+    /// Which of the windows so far this is.
     pub(super) shape: u8,
 }
 
@@ -61,14 +63,19 @@ pub(super) struct OpeningSettings {
 impl Settings {
     /// Compiles `rules`; `previous` tells whether the window's shape has changed.
     pub fn compile(rules: &BreakerRules, previous: Option<&Self>) -> Self {
-        let before = previous.and_then(|settings| settings.ratio.as_ref());
         let asks_for_slow = |trip: &RatioTrip| trip.slow_call_ratio.is_some();
+        let window = rules.trip.ratio.map(|trip| trip.window);
+        let shape = previous.map_or(0, |previous| {
+            let changed = !previous.has_window(window);
+            previous.shape.wrapping_add(changed.into())
+        });
         Self {
             consecutive_failures: rules.trip.consecutive_failures,
             ratio: rules
                 .trip
                 .ratio
-                .map(|trip| RatioSettings::compile(&trip, before)),
+                .map(|trip| RatioSettings::compile(&trip, shape)),
+            shape,
             slow: rules
                 .trip
                 .slow_call_threshold
@@ -98,6 +105,17 @@ impl Settings {
         self.ratio.as_ref().and_then(RatioSettings::trace)
     }
 
+    fn has_window(&self, window: Option<Window>) -> bool {
+        match (self.ratio.map(|ratio| ratio.window), window) {
+            (None, None) => true,
+            (Some(WindowSettings::Time(trace)), Some(Window::Span(span))) => {
+                trace.is_of(bucket_nanos(span))
+            }
+            (Some(WindowSettings::Count(size)), Some(Window::Calls(calls))) => size == calls,
+            _ => false,
+        }
+    }
+
     /// Whether the window counts calls.
     pub(super) fn is_counted(&self) -> bool {
         self.ratio.is_some_and(|ratio| ratio.trace().is_none())
@@ -105,17 +123,13 @@ impl Settings {
 }
 
 impl RatioSettings {
-    fn compile(trip: &RatioTrip, before: Option<&Self>) -> Self {
+    fn compile(trip: &RatioTrip, shape: u8) -> Self {
         let minimum_calls = trip.minimum_calls;
         let least = |ratio: Option<Ratio>| {
             let part = ratio.map(|ratio| ratio.least_part(minimum_calls.into()));
             part.and_then(|part| u32::try_from(part).ok())
                 .unwrap_or(u32::MAX)
         };
-        let shape = before.map_or(0, |before| {
-            let unchanged = before.is_of(trip.window);
-            before.shape.wrapping_add(u8::from(!unchanged))
-        });
         Self {
             failure: trip.failure_ratio,
             slow: trip.slow_call_ratio,
@@ -127,14 +141,6 @@ impl RatioSettings {
                 Window::Calls(size) => WindowSettings::Count(size.max(1)),
             },
             shape,
-        }
-    }
-
-    fn is_of(&self, window: Window) -> bool {
-        match (self.window, window) {
-            (WindowSettings::Time(trace), Window::Span(span)) => trace.is_of(bucket_nanos(span)),
-            (WindowSettings::Count(size), Window::Calls(calls)) => size == calls,
-            _ => false,
         }
     }
 

@@ -13,7 +13,7 @@
 
 use super::figures::Figures;
 use super::settings::BUCKETS;
-use crate::atomics::{AtomicU64, Ordering};
+use crate::atomics::{AtomicU64, AtomicUsize, Ordering};
 use crate::lane::{Lane, Lanes};
 use crate::time::Instant;
 
@@ -128,7 +128,7 @@ struct LaneCells {
     /// When the bucket last written ends. Only an owned lane keeps it.
     until: AtomicU64,
     /// Where that bucket's cell is.
-    slot: AtomicU64,
+    slot: AtomicUsize,
     cells: [AtomicU64; BUCKETS],
 }
 
@@ -136,7 +136,7 @@ impl Default for LaneCells {
     fn default() -> Self {
         Self {
             until: AtomicU64::new(0),
-            slot: AtomicU64::new(0),
+            slot: AtomicUsize::new(0),
             cells: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
@@ -152,10 +152,12 @@ impl Successes {
         // Relaxed throughout: one cell is one word, so its stamp and count always belong together,
         // and a reader that misses the newest success judges as if it had come a moment later.
         if now.as_nanos() < cells.until.load(Ordering::Relaxed) {
-            let cell = &cells.cells[slot(cells.slot.load(Ordering::Relaxed))];
-            let bits = cell.load(Ordering::Relaxed);
-            if Stamp::in_cell(bits).belongs_to(generation, trace.shape) && !is_full(bits) {
-                return cell.store(bits + 1, Ordering::Relaxed);
+            let slot = cells.slot.load(Ordering::Relaxed);
+            if let Some(cell) = cells.cells.get(slot) {
+                let bits = cell.load(Ordering::Relaxed);
+                if Stamp::in_cell(bits).belongs_to(generation, trace.shape) && !is_full(bits) {
+                    return cell.store(bits + 1, Ordering::Relaxed);
+                }
             }
         }
         cells.turn(trace, generation, now);
@@ -186,7 +188,7 @@ impl LaneCells {
             stamp.count_in(cell.load(Ordering::Relaxed)),
             Ordering::Relaxed,
         );
-        self.slot.store(slot(bucket) as u64, Ordering::Relaxed);
+        self.slot.store(slot(bucket), Ordering::Relaxed);
         let until = trace.bucket_end(now).as_nanos();
         self.until.store(until, Ordering::Relaxed);
     }

@@ -1,0 +1,116 @@
+//! New rules judge old state.
+
+use super::*;
+
+#[test]
+fn a_lower_threshold_judges_the_failures_already_counted() {
+    let mut bench = Bench::new(&consecutive(5));
+    bench.calls("F F F").reload(&consecutive(3));
+    assert_eq!(bench.calls("F").state(), CircuitState::Open);
+}
+
+#[test]
+fn a_longer_open_duration_counts_from_when_it_opened() {
+    let mut bench = Bench::new(&consecutive(1));
+    bench.calls("F").wait_millis(3_000);
+    let mut longer = consecutive(1);
+    longer.circuit_breaker.open_duration = Some(Duration::from_secs(20));
+    bench.reload(&longer);
+    assert_eq!(
+        bench.admit().unwrap_err().retry_after,
+        Some(Duration::from_secs(17))
+    );
+    bench.wait_millis(17_000);
+    assert!(bench.admit().is_ok());
+}
+
+#[test]
+fn a_shorter_open_duration_may_be_over_already() {
+    let mut bench = Bench::new(&consecutive(1));
+    bench.calls("F").wait_millis(3_000);
+    let mut shorter = consecutive(1);
+    shorter.circuit_breaker.open_duration = Some(Duration::from_secs(2));
+    bench.reload(&shorter);
+    assert!(bench.view().probe_due);
+    assert!(bench.admit().is_ok());
+}
+
+#[test]
+fn fewer_permits_are_judged_by_the_probes_that_have_settled() {
+    let mut bench = Bench::new(&probing(consecutive(1), 5));
+    bench.calls("F").wait_millis(5_000);
+    bench.calls("S S S").reload(&probing(consecutive(1), 2));
+    assert_eq!(bench.state(), CircuitState::Closed);
+}
+
+#[test]
+fn only_a_change_of_the_windows_shape_starts_it_anew() {
+    let mut bench = Bench::new(&ratio(20, 0.9, 4));
+    bench.calls("F F F").reload(&ratio(20, 0.5, 4));
+    assert_eq!(bench.calls("S").state(), CircuitState::Open);
+    let mut bench = Bench::new(&ratio(20, 0.9, 4));
+    bench.calls("F F F").reload(&ratio(30, 0.5, 4));
+    assert_eq!(bench.calls("S F").state(), CircuitState::Closed);
+}
+
+#[test]
+fn a_window_of_calls_goes_on_unless_its_size_changes() {
+    let mut bench = Bench::new(&counted(4, 1.0, 4));
+    bench.calls("F F F").reload(&counted(4, 0.75, 4));
+    assert_eq!(bench.calls("S").state(), CircuitState::Open);
+    let mut bench = Bench::new(&counted(4, 1.0, 4));
+    bench.calls("F F F").reload(&counted(5, 0.75, 4));
+    assert_eq!(bench.calls("S F F").state(), CircuitState::Closed);
+    assert_eq!(bench.calls("F").state(), CircuitState::Open, "3 of 4");
+}
+
+#[test]
+fn from_calls_to_time_and_back_every_window_begins_empty() {
+    let (time, calls) = (ratio(10, 0.5, 3), counted(10, 0.5, 3));
+    let mut bench = Bench::new(&time);
+    for rules in [&calls, &time, &calls, &time] {
+        bench.calls("F F");
+        bench.reload(rules);
+    }
+    assert_eq!(bench.calls("F F").state(), CircuitState::Closed);
+    assert_eq!(bench.calls("S").state(), CircuitState::Open, "2 of 3");
+}
+
+#[test]
+fn a_window_that_was_gone_for_a_while_begins_empty() {
+    let mut bench = Bench::new(&ratio(10, 0.5, 3));
+    bench.calls("F F");
+    bench.reload(&consecutive(1_000));
+    bench.calls("S S S S");
+    bench.reload(&ratio(10, 0.5, 3));
+    assert_eq!(bench.calls("F F").state(), CircuitState::Closed);
+    assert_eq!(bench.calls("S").state(), CircuitState::Open, "2 of 3");
+}
+
+#[test]
+fn a_reload_that_lowers_the_ratio_is_judged_by_the_next_success() {
+    let mut bench = Bench::new(&ratio(20, 0.9, 4));
+    bench.calls("F F S S S").reload(&ratio(20, 0.3, 4));
+    assert_eq!(bench.calls("S").state(), CircuitState::Open);
+}
+
+#[test]
+fn a_reload_by_itself_neither_opens_nor_closes_what_is_not_probing() {
+    let mut bench = Bench::new(&consecutive(5));
+    bench.calls("F F F F").reload(&consecutive(1));
+    assert_eq!(bench.state(), CircuitState::Closed);
+    bench.calls("F").reload(&consecutive(1_000));
+    assert_eq!(bench.state(), CircuitState::Open);
+    assert_eq!(bench.transitions.len(), 1);
+}
+
+#[test]
+fn a_reload_reopens_what_hung_for_too_long_and_says_so() {
+    let mut bench = Bench::new(&consecutive(1));
+    bench.calls("F").wait_millis(5_000);
+    let _hung = bench.admit().unwrap();
+    bench.wait_millis(10_000);
+    bench.reload(&consecutive(2));
+    assert_eq!(bench.state(), CircuitState::Open);
+    assert_eq!(bench.causes().last(), Some(&Cause::HalfOpenExpired));
+}
