@@ -28,7 +28,6 @@ pub(super) fn parse(text: &str) -> Result<Vec<Scenario>, Mistake> {
         };
         let (number, title) = numbered(title.trim());
         let steps = lines.steps(None)?;
-        rules_come_first(&steps)?;
         scenarios.push(Scenario {
             number,
             title: title.to_owned(),
@@ -36,24 +35,6 @@ pub(super) fn parse(text: &str) -> Result<Vec<Scenario>, Mistake> {
         });
     }
     Ok(scenarios)
-}
-
-/// An operation's rules are known before it is.
-fn rules_come_first(steps: &[Step]) -> Result<(), Mistake> {
-    let late = steps.iter().skip(1).flat_map(|step| match &step.what {
-        What::Repeat(_, inside) => &inside[..],
-        _ => std::slice::from_ref(step),
-    });
-    match late
-        .into_iter()
-        .find(|step| matches!(step.what, What::Rules(_)))
-    {
-        None => Ok(()),
-        Some(step) => Err(Mistake {
-            line: step.line,
-            what: "expected `rules` before everything else".into(),
-        }),
-    }
 }
 
 fn numbered(title: &str) -> (Option<u32>, &str) {
@@ -95,6 +76,10 @@ impl<'a> Lines<'a> {
                 Some(times) => What::Repeat(many(times).map_err(mistake)?, self.steps(Some(line))?),
                 None => step(text).map_err(mistake)?,
             };
+            // An operation's rules are known before it is.
+            if matches!(what, What::Rules(_)) && (opened.is_some() || !steps.is_empty()) {
+                return Err(mistake("expected `rules` before everything else".into()));
+            }
             steps.push(Step { line, what });
         }
         match opened {

@@ -342,6 +342,11 @@ fn a_slip_of_the_pen_is_told_with_its_line_and_what_was_expected() {
             "== a\nscope a length=3s",
             "expected deadline= or retries=, found `length=3s`",
         ),
+        (
+            3,
+            "== a\nrepeat 3\nrules open=5s\nend",
+            "expected `rules` before everything else",
+        ),
         (2, "== a\nrepeat 3\ncall S", "expected an `end` to this"),
         (2, "== a\nend", "there is no statement `end`"),
     ] {
