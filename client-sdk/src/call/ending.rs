@@ -118,6 +118,7 @@ impl Run<'_> {
         if limit == Limit::Attempt
             && let Next::Retry(delay) = self.next(TIMED_OUT)
         {
+            self.progress = Progress::Cut;
             return Settled::Again(delay, None);
         }
         self.count(Outcome::Timeout, lanes::current());
@@ -183,7 +184,8 @@ impl Run<'_> {
     }
 
     /// The call ends before its next attempt. If the dependency has answered in an earlier one, its
-    /// error is what the caller wants to see, rather than a refusal.
+    /// error is what the caller wants to see, rather than a refusal; and if that one was cut off,
+    /// that it was: a refusal says that nothing was ever sent.
     #[cold]
     pub(super) fn give_up<E>(&mut self, stop: Stop, last: Option<E>) -> Error<E> {
         let first = self.progress == Progress::Outside;
@@ -194,6 +196,12 @@ impl Run<'_> {
                     why: self.refusal(rejection),
                     last,
                 }
+            }
+            Stop::Refused(_) if self.progress == Progress::Cut && last.is_none() => {
+                self.count(Outcome::Timeout, lanes::current());
+                let held = Arc::clone(self.hold());
+                let why = self.timed_out(&held.plan, Limit::Attempt);
+                Error::Stopped { why, last }
             }
             Stop::Refused(rejection) => {
                 self.count(Outcome::Failure, lanes::current());

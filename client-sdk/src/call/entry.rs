@@ -133,6 +133,7 @@ impl Run<'_> {
         if self.progress == Progress::Outside {
             self.begins(lane);
         } else {
+            self.progress = Progress::Begun;
             self.inner.recorder.record_retry(lane);
             self.spans
                 .attempt_begins(self.inner, self.execution.attempt());

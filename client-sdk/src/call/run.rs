@@ -77,6 +77,8 @@ pub(super) enum Progress {
     Outside,
     /// Its first attempt has begun.
     Begun,
+    /// An attempt was cut off by its own timeout, and the next has not been let in yet.
+    Cut,
     /// It has been counted.
     Counted,
 }

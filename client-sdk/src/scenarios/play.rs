@@ -60,7 +60,7 @@ pub(super) struct Stage {
     /// Held, so that there is a queue towards a link.
     _inbox: mpsc::Receiver<Event>,
     server: Server,
-    /// By name, the newest last.
+    /// By name, as they are sent; the higher id is the newer.
     overrides: Vec<(String, Override)>,
     newest_override: u64,
     scopes: BTreeMap<String, Scope>,
@@ -163,13 +163,16 @@ impl Stage {
     }
 
     fn force(&mut self, name: &str, forced: Forced, time: Option<Duration>) {
-        self.newest_override += 1;
-        let new = Override {
-            id: self.newest_override,
+        let known = self.overrides.iter().find(|(known, _)| known == name);
+        let id = known.map_or(self.newest_override + 1, |(_, known)| known.id);
+        let sent = Override {
+            id,
             forced,
             until: time.map_or(Instant::NEVER, |time| clock::now() + time),
         };
-        self.overrides.push((name.to_owned(), new));
+        self.newest_override = self.newest_override.max(id);
+        self.overrides.retain(|(known, _)| known != name);
+        self.overrides.push((name.to_owned(), sent));
         self.enforce_overrides();
     }
 

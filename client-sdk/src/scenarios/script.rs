@@ -246,7 +246,9 @@ impl fmt::Display for Expected {
 
 impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all: Vec<_> = self.words.iter().chain(&self.asides).cloned().collect();
+        let said = |aside: &&String| self.words.contains(aside);
+        let asides = self.asides.iter().filter(|aside| !said(aside));
+        let all: Vec<_> = self.words.iter().chain(asides).cloned().collect();
         f.write_str(&all.join(" "))
     }
 }
