@@ -24,6 +24,11 @@ use fusebox::Fusebox;
 
 use crate::harness::Case;
 
+/// Whether a case is one of ours, by its name.
+pub(crate) fn is_ours(id: &str) -> bool {
+    id.starts_with("ours-")
+}
+
 /// In this order they take turns: what is compared stands close together.
 pub(crate) fn all(fusebox: &Fusebox) -> Result<Vec<Case>, Box<dyn Error>> {
     let mut cases = backon::cases()?;

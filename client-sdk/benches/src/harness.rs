@@ -54,6 +54,11 @@ impl Case {
         &self.id
     }
 
+    /// Whether one caller makes all of its calls, on the thread that asks for them.
+    pub(crate) const fn is_alone(&self) -> bool {
+        self.callers == 1
+    }
+
     /// As many of `calls` as it ever makes in a batch.
     pub(crate) fn up_to(&self, calls: u64) -> u64 {
         calls.min(self.most_calls)

@@ -2,7 +2,8 @@
 //!
 //! All of it is measured in one run and in turns, because on a shared machine only what was measured
 //! side by side can be compared. It reports; it does not judge: a hold that is missed is a line in
-//! the table, and the exit status stays 0.
+//! the table, and the exit status stays 0. Instructions, which no neighbour changes, are counted by
+//! `--instructions`; that can judge, too.
 //!
 //! | module | does |
 //! |---|---|
@@ -12,6 +13,7 @@
 //! | [`drive`] | turns a call into a case |
 //! | [`harness`] | rounds over all cases, and medians |
 //! | [`memory`] | weighs operations |
+//! | [`instructions`] | has callgrind count a case's instructions; keeps and compares the record |
 //! | [`rows`] | what is shown, and what is held |
 //! | [`report`] | the tables on stdout, and the JSON file |
 //! | [`alloc`] | counts allocations |
@@ -21,6 +23,7 @@ mod cases;
 mod dependency;
 mod drive;
 mod harness;
+mod instructions;
 mod memory;
 mod policy;
 mod report;
@@ -54,6 +57,12 @@ struct Args {
     /// How many calls to make with --only.
     #[arg(long, value_name = "N", requires = "only", value_parser = clap::value_parser!(u64).range(1..))]
     iterations: Option<u64>,
+    /// Count instructions instead, and record them.
+    #[arg(long, conflicts_with_all = ["rounds", "quick", "only"])]
+    instructions: bool,
+    /// With --instructions: leave the record as it is, and fail if ours have grown beyond it.
+    #[arg(long, requires = "instructions")]
+    check: bool,
 }
 
 fn main() -> ExitCode {
@@ -69,6 +78,7 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     match (&args.only, args.iterations) {
         (Some(id), Some(calls)) => watch(id, calls),
+        _ if args.instructions => count(args),
         _ => measure(args),
     }
 }
@@ -85,6 +95,22 @@ fn measure(args: &Args) -> Result<(), Box<dyn Error>> {
     match &args.json {
         Some(path) => report::write(path, "overhead", Some(&effort), &rows),
         None => Ok(()),
+    }
+}
+
+fn count(args: &Args) -> Result<(), Box<dyn Error>> {
+    let mut cases = cases::all(&policy::instance()?)?;
+    let counted = instructions::count(&mut cases)?;
+    print!("{}", report::counts(&counted));
+    let recorded = instructions::Record::read()?;
+    if let Some(path) = &args.json {
+        let rows = instructions::rows(&counted, &recorded);
+        report::write(path, "instructions", None, &rows)?;
+    }
+    if args.check {
+        recorded.check(&counted)
+    } else {
+        instructions::Record::write(&counted)
     }
 }
 

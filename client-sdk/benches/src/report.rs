@@ -9,6 +9,7 @@ use std::thread::available_parallelism;
 use serde::Serialize;
 
 use crate::harness::{Effort, Measured};
+use crate::instructions::Counted;
 use crate::rows::Row;
 
 /// The compiler that built this.
@@ -63,6 +64,25 @@ pub(crate) fn times(measured: &Measured) -> String {
                 .unwrap_or_default(),
             count(allocations.times),
             count(allocations.bytes),
+        ]
+    });
+    table(&columns, lines)
+}
+
+/// Every case's instructions and allocations.
+pub(crate) fn counts(counted: &[Counted]) -> String {
+    let columns = [
+        Left("case"),
+        Right("instructions"),
+        Right("allocations"),
+        Right("bytes"),
+    ];
+    let lines = counted.iter().map(|counted| {
+        [
+            counted.id.clone(),
+            count(counted.instructions),
+            count(counted.allocations.times),
+            count(counted.allocations.bytes),
         ]
     });
     table(&columns, lines)
