@@ -244,3 +244,6 @@ fn warn_if_different(known: &Inner, definition: &Definition) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,10 @@ pub(crate) const FAILURE_PERCENT: u32 = 50;
 pub(crate) const WINDOW: Duration = Duration::from_secs(600);
 /// Calls without which the share means nothing.
 pub(crate) const MINIMUM_CALLS: u32 = 100;
+/// Calls that a window holds when the clock starts.
+pub(crate) const CALLS_IN_WINDOW: u32 = 10_000;
+/// Calls a second, and at once: more than anybody makes.
+pub(crate) const RATE: u32 = 1_000_000_000;
 /// How long an open breaker stays so: longer than a run.
 pub(crate) const OPEN: Duration = Duration::from_secs(3600);
 
@@ -47,6 +51,11 @@ pub(crate) struct Broken;
 /// Answers at once.
 pub(crate) fn answer(input: u64) -> Ready<Result<u64, Broken>> {
     ready(Ok(input))
+}
+
+/// Fails at once.
+pub(crate) fn fail(_input: u64) -> Ready<Result<u64, Broken>> {
+    ready(Err(Broken))
 }
 
 /// Answers at the second poll, having woken its task at the first.

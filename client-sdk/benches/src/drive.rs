@@ -1,4 +1,4 @@
-//! Turns a call into a batch of timed calls, the same way for everybody.
+//! Turns a call into a case, the same way for everybody.
 //!
 //! A batch is one future on a current-thread runtime: a call costs what its polls cost, and no
 //! executor's queue. It runs outside the task's cooperative budget, because a stack that takes a
@@ -21,39 +21,58 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::coop::unconstrained;
 
+use crate::alloc;
+use crate::harness::Case;
+
+/// Callers of a pair.
+pub(crate) const PAIR: usize = 2;
 /// Calls made by each thread of a pair before the clock starts: their lanes and caches are new.
 const FRESH_THREAD_CALLS: u64 = 200;
-/// Callers of a pair.
-const PAIR: usize = 2;
 /// Looks at the other's arrival before a caller gives way to it.
 const LOOKS: u32 = 1000;
 
-/// One caller: a batch of so many calls, and how long it took.
-pub(crate) fn alone(
-    mut call: impl AsyncFnMut() + 'static,
-) -> io::Result<impl FnMut(u64) -> Duration> {
-    let runtime = runtime()?;
-    Ok(move |calls| runtime.block_on(unconstrained(timed(&mut call, calls))))
+/// Two cases: `id` is one caller of `shared`, `id-two` is two of them on two threads.
+pub(crate) fn both<S, C>(
+    id: &str,
+    shared: &S,
+    caller: impl Fn(&S) -> C + 'static,
+) -> io::Result<[Case; 2]>
+where
+    S: Clone + 'static,
+    C: AsyncFnMut() + Send + 'static,
+{
+    let one = alone(id, caller(shared))?;
+    let shared = shared.clone();
+    let two = pair(format!("{id}-two"), move || caller(&shared))?;
+    Ok([one, two])
 }
 
-/// Two callers on two threads, each making so many calls with a handle of its own from `handle`;
-/// the time from the first one's start to the last one's end.
-pub(crate) fn pair<C: AsyncFnMut() + Send>(
-    mut handle: impl FnMut() -> C,
-) -> io::Result<impl FnMut(u64) -> Duration> {
+/// One caller.
+pub(crate) fn alone(
+    id: impl Into<String>,
+    mut call: impl AsyncFnMut() + 'static,
+) -> io::Result<Case> {
+    let runtime = runtime()?;
+    let batch = move |calls| runtime.block_on(unconstrained(timed(&mut call, calls)));
+    Ok(Case::new(id, batch))
+}
+
+/// Two callers on two threads, each making so many calls; `caller` makes each of them.
+fn pair<C: AsyncFnMut() + Send>(
+    id: impl Into<String>,
+    mut caller: impl FnMut() -> C + 'static,
+) -> io::Result<Case> {
     let runtimes: [_; PAIR] = [runtime()?, runtime()?];
-    Ok(move |calls| {
+    let batch = move |calls| {
         let start = Start::default();
-        let spans = thread::scope(|scope| {
-            let callers = runtimes.each_ref().map(|runtime| {
-                let (call, start) = (handle(), &start);
-                scope.spawn(move || beside(runtime, call, calls, start))
-            });
-            callers.map(joined)
-        });
+        let spans = together(runtimes.each_ref().map(|runtime| {
+            let (call, start) = (caller(), &start);
+            move || beside(runtime, call, calls, start)
+        }));
         let [(began, ended), (other_began, other_ended)] = spans;
         ended.max(other_ended) - began.min(other_began)
-    })
+    };
+    Ok(Case::new(id, batch).made_by(PAIR))
 }
 
 /// Polls `future` until it is ready, within one poll of its own.
@@ -67,6 +86,23 @@ pub(crate) async fn insist<F: Future>(future: F) -> F::Output {
         }
     })
     .await
+}
+
+/// What `future` comes to, for what is called before anything is measured.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> io::Result<T> {
+    Ok(runtime()?.block_on(unconstrained(future)))
+}
+
+/// Does each of `works` on a thread of its own. What they allocate counts as this thread's.
+pub(crate) fn together<T: Send, const N: usize>(works: [impl FnOnce() -> T + Send; N]) -> [T; N] {
+    thread::scope(|scope| {
+        let threads = works.map(|work| scope.spawn(|| (work(), alloc::so_far())));
+        threads.map(|thread| {
+            let (done, tally) = joined(thread);
+            alloc::take_over(tally);
+            done
+        })
+    })
 }
 
 async fn timed(call: &mut impl AsyncFnMut(), calls: u64) -> Duration {
@@ -116,6 +152,6 @@ fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-fn runtime() -> io::Result<Runtime> {
+pub(crate) fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_time().build()
 }

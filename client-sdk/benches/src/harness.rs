@@ -7,28 +7,31 @@
 //! A batch is cut into slices, shorter than the scheduler's, and stands for the median of them: a
 //! slice during which somebody else had the core is passed over.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::alloc::{self, Tally};
+use crate::alloc;
 
 /// Calls over which allocations are counted.
 const COUNTED_CALLS: u64 = 10_000;
+/// Calls that warm a case up before a profiler watches it.
+const WARM_UP_CALLS: u64 = 200;
 /// Slices of a batch.
 const SLICES: u32 = 20;
 
 /// A way to make a call.
 pub(crate) struct Case {
-    id: &'static str,
+    id: String,
+    callers: usize,
     most_calls: u64,
     batch: Box<dyn FnMut(u64) -> Duration>,
 }
 
 impl Case {
     /// `batch` makes so many calls and says how long they took.
-    pub(crate) fn new(id: &'static str, batch: impl FnMut(u64) -> Duration + 'static) -> Self {
+    pub(crate) fn new(id: impl Into<String>, batch: impl FnMut(u64) -> Duration + 'static) -> Self {
         Self {
-            id,
+            id: id.into(),
+            callers: 1,
             most_calls: u64::MAX,
             batch: Box::new(batch),
         }
@@ -40,9 +43,25 @@ impl Case {
         self
     }
 
+    /// So many callers make the calls of a batch each, on threads of their own.
+    pub(crate) const fn made_by(mut self, callers: usize) -> Self {
+        self.callers = callers;
+        self
+    }
+
     /// What it is called on the command line.
-    pub(crate) const fn id(&self) -> &'static str {
-        self.id
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Whether one caller makes all of its calls, on the thread that asks for them.
+    pub(crate) const fn is_alone(&self) -> bool {
+        self.callers == 1
+    }
+
+    /// As many of `calls` as it ever makes in a batch.
+    pub(crate) fn up_to(&self, calls: u64) -> u64 {
+        calls.min(self.most_calls)
     }
 
     /// Nanoseconds a call, over all of `calls`. A frame of its own, so that a profiler can tell the
@@ -51,6 +70,25 @@ impl Case {
     pub(crate) fn run(&mut self, calls: u64) -> f64 {
         let took = (self.batch)(calls);
         took.as_nanos() as f64 / calls as f64
+    }
+
+    /// Makes a few calls outside that frame.
+    pub(crate) fn warm_up(&mut self) {
+        let calls = self.up_to(WARM_UP_CALLS);
+        (self.batch)(calls);
+    }
+
+    /// What a call allocates: a batch's allocations without those of an empty one.
+    pub(crate) fn allocations(&mut self) -> Allocations {
+        self.warm_up();
+        let calls = self.up_to(COUNTED_CALLS);
+        let (_, of_none) = alloc::count(|| (self.batch)(0));
+        let (_, of_all) = alloc::count(|| (self.batch)(calls));
+        let made = calls as f64 * self.callers as f64;
+        Allocations {
+            times: of_all.times.saturating_sub(of_none.times) as f64 / made,
+            bytes: of_all.bytes.saturating_sub(of_none.bytes) as f64 / made,
+        }
     }
 
     /// Nanoseconds a call: the median over the slices of a batch of `calls`.
@@ -76,27 +114,10 @@ impl Case {
             calls *= 4;
         }
     }
-
-    /// What a call allocates: a batch's allocations without those of an empty one.
-    fn allocations(&mut self) -> Allocations {
-        let mut batch = |calls| {
-            alloc::count(|| {
-                (self.batch)(calls);
-            })
-        };
-        let calls = COUNTED_CALLS.min(self.most_calls);
-        let (of_none, of_all) = (batch(0), batch(calls));
-        let per_call =
-            |of: fn(&Tally) -> u64| of(&of_all).saturating_sub(of(&of_none)) as f64 / calls as f64;
-        Allocations {
-            times: per_call(|tally| tally.times),
-            bytes: per_call(|tally| tally.bytes),
-        }
-    }
 }
 
-/// What one call allocates on its thread.
-#[derive(Clone, Copy, Debug)]
+/// What one call allocates.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Allocations {
     pub(crate) times: f64,
     pub(crate) bytes: f64,
@@ -119,10 +140,15 @@ impl Effort {
     }
 }
 
-/// What was measured, by case.
-pub(crate) struct Measured {
-    samples: BTreeMap<&'static str, Vec<f64>>,
-    allocations: BTreeMap<&'static str, Allocations>,
+/// What was measured, in the order of the cases.
+pub(crate) struct Measured(Vec<Record>);
+
+/// What was measured of one case.
+pub(crate) struct Record {
+    id: String,
+    allocations: Allocations,
+    /// Nanoseconds a call, round by round.
+    samples: Vec<f64>,
 }
 
 /// Measures all `cases`.
@@ -131,40 +157,73 @@ pub(crate) fn measure(cases: &mut [Case], effort: &Effort) -> Measured {
         .iter_mut()
         .map(|case| case.calls_in(effort.batch))
         .collect();
-    let allocations = cases.iter_mut().map(|case| (case.id, case.allocations()));
-    let allocations = allocations.collect();
-    let mut samples = BTreeMap::<_, Vec<_>>::new();
+    let mut records: Vec<_> = cases.iter_mut().map(Record::begin).collect();
     for round in 0..effort.rounds {
-        let mut turns: Vec<_> = cases.iter_mut().zip(&calls).collect();
+        let mut turns: Vec<_> = cases.iter_mut().zip(&calls).zip(&mut records).collect();
         if round % 2 == 1 {
             turns.reverse();
         }
-        for (case, &calls) in turns {
-            let sample = case.sample(calls);
-            samples.entry(case.id).or_default().push(sample);
+        for ((case, &calls), record) in turns {
+            record.samples.push(case.sample(calls));
         }
     }
-    Measured {
-        samples,
-        allocations,
-    }
+    Measured(records)
 }
 
 impl Measured {
-    /// Nanoseconds a call takes.
-    pub(crate) fn nanos(&self, id: &str) -> Option<Figure> {
-        Figure::of(self.samples.get(id)?.iter().copied())
+    /// All records.
+    pub(crate) fn records(&self) -> &[Record] {
+        &self.0
     }
 
-    /// How many times `one` costs what `other` does.
-    pub(crate) fn ratio(&self, one: &str, other: &str) -> Option<Figure> {
-        let rounds = self.samples.get(one)?.iter().zip(self.samples.get(other)?);
-        Figure::of(rounds.map(|(one, other)| one / other))
+    /// The record of the case of that name.
+    pub(crate) fn of(&self, id: &str) -> Option<&Record> {
+        self.0.iter().find(|record| record.id == id)
+    }
+
+    /// The product of the cases `above`, divided by that of those `below`, round by round.
+    pub(crate) fn quotient(&self, above: &[&str], below: &[&str]) -> Option<Figure> {
+        let samples = |ids: &[&str]| {
+            let records = ids.iter().map(|id| self.of(id));
+            records
+                .map(|record| Some(record?.samples.as_slice()))
+                .collect::<Option<Vec<_>>>()
+        };
+        let (above, below) = (samples(above)?, samples(below)?);
+        let rounds = above
+            .iter()
+            .chain(&below)
+            .map(|samples| samples.len())
+            .min()?;
+        let product = |samples: &[&[f64]], round: usize| -> f64 {
+            samples.iter().map(|samples| samples[round]).product()
+        };
+        Figure::of((0..rounds).map(|round| product(&above, round) / product(&below, round)))
+    }
+}
+
+impl Record {
+    fn begin(case: &mut Case) -> Self {
+        Self {
+            id: case.id.clone(),
+            allocations: case.allocations(),
+            samples: Vec::new(),
+        }
+    }
+
+    /// Which case's.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Nanoseconds a call takes; `None` before the first round.
+    pub(crate) fn nanos(&self) -> Option<Figure> {
+        Figure::of(self.samples.iter().copied())
     }
 
     /// What a call allocates.
-    pub(crate) fn allocations(&self, id: &str) -> Option<Allocations> {
-        self.allocations.get(id).copied()
+    pub(crate) const fn allocations(&self) -> Allocations {
+        self.allocations
     }
 }
 
@@ -225,14 +284,25 @@ mod tests {
         assert_eq!(case.sample(2000), 10.0);
     }
 
+    fn record(id: &str, samples: &[f64]) -> Record {
+        Record {
+            id: id.into(),
+            allocations: Allocations::default(),
+            samples: samples.into(),
+        }
+    }
+
     #[test]
     fn a_ratio_is_taken_round_by_round_before_its_median() {
-        let samples = BTreeMap::from([("a", vec![1.0, 20.0, 9.0]), ("b", vec![1.0, 10.0, 1.0])]);
-        let measured = Measured {
-            samples,
-            allocations: BTreeMap::new(),
-        };
-        assert_eq!(measured.ratio("a", "b").unwrap().median, 2.0);
+        let measured = Measured(vec![
+            record("a", &[1.0, 20.0, 9.0]),
+            record("b", &[1.0, 10.0, 1.0]),
+            record("c", &[2.0, 4.0, 2.0]),
+        ]);
+        let median = |above: &[_], below: &[_]| Some(measured.quotient(above, below)?.median);
+        assert_eq!(median(&["a"], &["b"]), Some(2.0));
+        assert_eq!(median(&["a", "c"], &["b"]), Some(8.0));
+        assert_eq!(median(&["a"], &["no such case"]), None);
     }
 
     #[test]
@@ -254,6 +324,14 @@ mod tests {
             Duration::ZERO
         });
         let Allocations { times, bytes } = case.allocations();
+        assert_eq!((times, bytes), (1.0, 32.0));
+    }
+
+    #[test]
+    fn what_callers_on_other_threads_allocate_is_shared_out_among_their_calls() {
+        let caller = |_: &()| async || drop(std::hint::black_box(Box::new([0_u8; 32])));
+        let [_, mut two] = crate::drive::both("", &(), caller).unwrap();
+        let Allocations { times, bytes } = two.allocations();
         assert_eq!((times, bytes), (1.0, 32.0));
     }
 }

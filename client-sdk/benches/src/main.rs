@@ -2,28 +2,32 @@
 //!
 //! All of it is measured in one run and in turns, because on a shared machine only what was measured
 //! side by side can be compared. It reports; it does not judge: a hold that is missed is a line in
-//! the table, and the exit status stays 0.
+//! the table, and the exit status stays 0. Instructions, which no neighbour changes, are counted by
+//! `--instructions`; that can judge, too.
 //!
 //! | module | does |
 //! |---|---|
 //! | [`dependency`] | the call to guard, and the one set of rules that every stack gets |
-//! | [`ours`], [`tower_stack`], [`breakers`], [`floor`] | the cases |
-//! | [`drive`] | turns a call into a batch of timed calls |
+//! | [`policy`] | the one rule that only a policy can say, handed over without a server |
+//! | [`cases`] | who is called through: a file for each |
+//! | [`drive`] | turns a call into a case |
 //! | [`harness`] | rounds over all cases, and medians |
+//! | [`memory`] | weighs operations |
+//! | [`instructions`] | has callgrind count a case's instructions; keeps and compares the record |
 //! | [`rows`] | what is shown, and what is held |
-//! | [`report`] | the table on stdout, and the JSON file |
+//! | [`report`] | the tables on stdout, and the JSON file |
 //! | [`alloc`] | counts allocations |
 
 mod alloc;
-mod breakers;
+mod cases;
 mod dependency;
 mod drive;
-mod floor;
 mod harness;
-mod ours;
+mod instructions;
+mod memory;
+mod policy;
 mod report;
 mod rows;
-mod tower_stack;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -31,7 +35,6 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use fusebox::Fusebox;
 
 use harness::{Case, Effort};
 
@@ -52,8 +55,14 @@ struct Args {
     #[arg(long, value_name = "CASE", requires = "iterations")]
     only: Option<String>,
     /// How many calls to make with --only.
-    #[arg(long, value_name = "N", requires = "only")]
+    #[arg(long, value_name = "N", requires = "only", value_parser = clap::value_parser!(u64).range(1..))]
     iterations: Option<u64>,
+    /// Count instructions instead, and record them.
+    #[arg(long, conflicts_with_all = ["rounds", "quick", "only"])]
+    instructions: bool,
+    /// With --instructions: leave the record as it is, and fail if ours have grown beyond it.
+    #[arg(long, requires = "instructions")]
+    check: bool,
 }
 
 fn main() -> ExitCode {
@@ -67,41 +76,53 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    // Without a server: no link traffic beside the calls.
-    let fusebox = Fusebox::builder("overhead").build()?;
-    let mut cases = cases(&fusebox)?;
     match (&args.only, args.iterations) {
-        (Some(id), Some(calls)) => watch(&mut cases, id, calls),
-        _ => measure(&mut cases, args)?,
+        (Some(id), Some(calls)) => watch(id, calls),
+        _ if args.instructions => count(args),
+        _ => measure(args),
     }
-    Ok(())
 }
 
-/// In this order they take turns: what is compared stands close together.
-fn cases(fusebox: &Fusebox) -> Result<Vec<Case>, Box<dyn Error>> {
-    let mut cases = floor::cases()?;
-    cases.extend(breakers::cases()?);
-    cases.extend(tower_stack::cases()?);
-    cases.extend(ours::cases(fusebox)?);
-    Ok(cases)
-}
-
-fn measure(cases: &mut [Case], args: &Args) -> Result<(), Box<dyn Error>> {
+fn measure(args: &Args) -> Result<(), Box<dyn Error>> {
     let effort = Effort::new(args.quick, args.rounds);
-    let measured = harness::measure(cases, &effort);
-    let rows = rows::all(&measured);
-    print!("{}", report::table(&rows));
-    if let Some(path) = &args.json {
-        report::write(path, &rows, &effort)?;
+    // First, while the process is small.
+    let memory = memory::measure()?;
+    let mut cases = cases::all(&policy::instance()?)?;
+    let measured = harness::measure(&mut cases, &effort);
+    let mut rows = rows::held(&measured, &memory);
+    println!("{}\n{}", report::held(&rows), report::times(&measured));
+    rows.extend(rows::cases(&measured));
+    match &args.json {
+        Some(path) => report::write(path, "overhead", Some(&effort), &rows),
+        None => Ok(()),
     }
-    Ok(())
 }
 
-fn watch(cases: &mut [Case], id: &str, calls: u64) {
+fn count(args: &Args) -> Result<(), Box<dyn Error>> {
+    let mut cases = cases::all(&policy::instance()?)?;
+    let counted = instructions::count(&mut cases)?;
+    print!("{}", report::counts(&counted));
+    let recorded = instructions::Record::read()?;
+    if let Some(path) = &args.json {
+        let rows = instructions::rows(&counted, &recorded);
+        report::write(path, "instructions", None, &rows)?;
+    }
+    if args.check {
+        recorded.check(&counted)
+    } else {
+        instructions::Record::write(&counted)
+    }
+}
+
+fn watch(id: &str, calls: u64) -> Result<(), Box<dyn Error>> {
+    let mut cases = cases::all(&policy::instance()?)?;
     let known: Vec<_> = cases.iter().map(Case::id).collect();
+    let known = known.join(", ");
     let Some(case) = cases.iter_mut().find(|case| case.id() == id) else {
-        let problem = format!("no case is called {id:?}; there are {}", known.join(", "));
-        clap::Error::raw(ErrorKind::InvalidValue, problem + "\n").exit();
+        let problem = format!("no case is called {id:?}; there are {known}\n");
+        clap::Error::raw(ErrorKind::InvalidValue, problem).exit();
     };
-    println!("{id}: {:.1} ns a call", case.run(calls));
+    case.warm_up();
+    println!("{id}: {:.1} ns a call", case.run(case.up_to(calls)));
+    Ok(())
 }

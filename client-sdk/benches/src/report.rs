@@ -1,51 +1,127 @@
-//! The rows as a table for people and as a file for programs.
+//! The rows as tables for people and as a file for programs.
 
 use std::error::Error;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::thread::available_parallelism;
 
 use serde::Serialize;
 
-use crate::harness::Effort;
+use crate::harness::{Effort, Measured};
+use crate::instructions::Counted;
 use crate::rows::Row;
 
-/// The rows, aligned.
-pub(crate) fn table(rows: &[Row]) -> String {
-    let name = widest("", rows.iter().map(|row| row.name));
-    let against = widest("against", rows.iter().filter_map(|row| row.against));
-    let hold = widest("hold", rows.iter().filter_map(|row| row.hold.as_deref()));
-    let mut table = heading(name, against, hold);
-    for row in rows {
-        let spread = row.spread_percent.map(|spread| format!("{spread:.0} %"));
-        // Writing to a string cannot fail.
-        let _ = writeln!(
-            table,
-            "{:name$}  {:>9}  {:11}  {:>6}  {:against$}  {:hold$}  {}",
-            row.name,
+/// The compiler that built this.
+pub(crate) const BUILT_BY: &str = env!("BUILT_BY");
+/// The target that it was built for, and the processor's features that could be counted on.
+pub(crate) const BUILT_FOR: &str = env!("BUILT_FOR");
+
+/// What is held or compared.
+pub(crate) fn held(rows: &[Row]) -> String {
+    let columns = [
+        Left(""),
+        Right("figure"),
+        Left(""),
+        Right("spread"),
+        Left("against"),
+        Left("hold"),
+        Left(""),
+    ];
+    let line = |row: &Row| {
+        let verdict = row
+            .holds
+            .map(|holds| if holds { "holds" } else { "MISSED" });
+        [
+            row.name.clone(),
             number(row.value),
-            row.unit,
-            spread.unwrap_or_default(),
-            row.against.unwrap_or_default(),
-            row.hold.as_deref().unwrap_or_default(),
-            row.holds
-                .map_or("", |holds| if holds { "holds" } else { "MISSED" }),
-        );
-    }
-    let lines = table.lines().map(str::trim_end);
-    lines.fold(String::new(), |all, line| all + line + "\n")
+            row.unit.into(),
+            row.spread_percent.map(percent).unwrap_or_default(),
+            row.against.unwrap_or_default().into(),
+            row.hold.clone().unwrap_or_default(),
+            verdict.unwrap_or_default().into(),
+        ]
+    };
+    table(&columns, rows.iter().map(line))
 }
 
-fn heading(name: usize, against: usize, hold: usize) -> String {
-    let (n, v, u, s, a, h) = ("", "a call", "", "spread", "against", "hold");
-    format!("{n:name$}  {v:>9}  {u:11}  {s:>6}  {a:against$}  {h:hold$}\n")
+/// Every case's time and allocations.
+pub(crate) fn times(measured: &Measured) -> String {
+    let columns = [
+        Left("case"),
+        Right("ns a call"),
+        Right("spread"),
+        Right("allocations"),
+        Right("bytes"),
+    ];
+    let lines = measured.records().iter().map(|record| {
+        let (nanos, allocations) = (record.nanos(), record.allocations());
+        [
+            record.id().into(),
+            nanos.map(|nanos| number(nanos.median)).unwrap_or_default(),
+            nanos
+                .map(|nanos| percent(nanos.spread_percent))
+                .unwrap_or_default(),
+            count(allocations.times),
+            count(allocations.bytes),
+        ]
+    });
+    table(&columns, lines)
 }
 
-fn widest<'a>(heading: &'a str, texts: impl Iterator<Item = &'a str>) -> usize {
-    let texts = texts.chain([heading]);
-    texts.map(str::len).max().unwrap_or_default()
+/// Every case's instructions and allocations.
+pub(crate) fn counts(counted: &[Counted]) -> String {
+    let columns = [
+        Left("case"),
+        Right("instructions"),
+        Right("allocations"),
+        Right("bytes"),
+    ];
+    let lines = counted.iter().map(|counted| {
+        [
+            counted.id.clone(),
+            count(counted.instructions),
+            count(counted.allocations.times),
+            count(counted.allocations.bytes),
+        ]
+    });
+    table(&columns, lines)
+}
+
+/// A column's heading, and the side its texts stand at.
+#[derive(Clone, Copy)]
+enum Column {
+    Left(&'static str),
+    Right(&'static str),
+}
+
+use Column::{Left, Right};
+
+fn table<const N: usize>(
+    columns: &[Column; N],
+    lines: impl Iterator<Item = [String; N]>,
+) -> String {
+    let heading = columns.map(|column| match column {
+        Left(heading) | Right(heading) => heading.to_owned(),
+    });
+    let lines: Vec<_> = [heading].into_iter().chain(lines).collect();
+    let widths: [usize; N] = std::array::from_fn(|at| {
+        let texts = lines.iter().map(|line| line[at].chars().count());
+        texts.max().unwrap_or_default()
+    });
+    lines.iter().fold(String::new(), |mut table, line| {
+        let mut text = String::new();
+        for ((column, width), cell) in columns.iter().zip(widths).zip(line) {
+            // Writing to a string cannot fail.
+            let _ = match column {
+                Left(_) => write!(text, "{cell:width$}  "),
+                Right(_) => write!(text, "{cell:>width$}  "),
+            };
+        }
+        table.push_str(text.trim_end());
+        table.push('\n');
+        table
+    })
 }
 
 fn number(value: f64) -> String {
@@ -57,13 +133,24 @@ fn number(value: f64) -> String {
     }
 }
 
+/// A number that mostly is a whole one.
+pub(crate) fn count(value: f64) -> String {
+    format!("{}", (value * 10.0).round() / 10.0)
+}
+
+fn percent(value: f64) -> String {
+    format!("{value:.0} %")
+}
+
 /// Everything, for programs.
 #[derive(Serialize)]
 struct File<'a> {
     benchmark: &'static str,
     machine: Machine,
-    rounds: u32,
-    batch_millis: u128,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rounds: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch_millis: Option<u128>,
     rows: &'a [Row],
 }
 
@@ -74,16 +161,22 @@ struct Machine {
     processor: Option<String>,
     /// Of the last minute: what else the machine was doing.
     load: Option<String>,
-    rustc: Option<String>,
+    rustc: &'static str,
+    target: &'static str,
 }
 
-/// Writes the rows to `path`, making its directory if need be.
-pub(crate) fn write(path: &Path, rows: &[Row], effort: &Effort) -> Result<(), Box<dyn Error>> {
+/// Writes the rows of `benchmark` to `path`, making its directory if need be.
+pub(crate) fn write(
+    path: &Path,
+    benchmark: &'static str,
+    effort: Option<&Effort>,
+    rows: &[Row],
+) -> Result<(), Box<dyn Error>> {
     let file = File {
-        benchmark: "overhead",
+        benchmark,
         machine: machine(),
-        rounds: effort.rounds,
-        batch_millis: effort.batch.as_millis(),
+        rounds: effort.map(|effort| effort.rounds),
+        batch_millis: effort.map(|effort| effort.batch.as_millis()),
         rows,
     };
     let json = serde_json::to_string_pretty(&file)? + "\n";
@@ -99,7 +192,8 @@ fn machine() -> Machine {
         cores: available_parallelism().ok().map(usize::from),
         processor: processor(),
         load: first_word("/proc/loadavg"),
-        rustc: rustc(),
+        rustc: BUILT_BY,
+        target: BUILT_FOR,
     }
 }
 
@@ -114,37 +208,27 @@ fn first_word(path: &str) -> Option<String> {
     text.split_whitespace().next().map(str::to_owned)
 }
 
-/// The compiler here, which is the one that built this when run through cargo.
-fn rustc() -> Option<String> {
-    let output = Command::new("rustc").arg("--version").output().ok()?;
-    let version = String::from_utf8(output.stdout).ok()?;
-    Some(version.trim().to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn columns_stand_under_each_other_and_lines_end_with_text() {
-        let row = |name, value, hold: Option<&str>, holds| Row {
-            name,
-            value,
-            unit: "ns",
+        let row = |name: &str, value, hold: Option<&str>, holds| Row {
             spread_percent: Some(1.6),
-            against: None,
             hold: hold.map(str::to_owned),
             holds,
+            ..Row::new(name, value, "ns")
         };
         let rows = [
             row("ours", 95.04, Some("<= 60"), Some(false)),
             row("theirs, too", 3210.7, None, None),
         ];
         assert_eq!(
-            table(&rows),
-            "                a call               spread  against  hold\n\
-             ours              95.0  ns              2 %           <= 60  MISSED\n\
-             theirs, too       3211  ns              2 %\n"
+            held(&rows),
+            "             figure      spread  against  hold\n\
+             ours           95.0  ns     2 %           <= 60  MISSED\n\
+             theirs, too    3211  ns     2 %\n"
         );
     }
 }

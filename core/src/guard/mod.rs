@@ -92,3 +92,6 @@ fn places(plan: &Plan) -> (u32, u32) {
         (settings.max_concurrent, settings.max_queue)
     })
 }
+
+#[cfg(test)]
+mod tests;
