@@ -74,7 +74,7 @@ where
         if !run.enter_at_once()
             && let Err(stop) = run.enter().await
         {
-            return Err(run.give_up(stop, last));
+            return run.give_up(stop, last);
         }
         let settled = if run.hedges() {
             run.attempt_hedged(classify, &f, &mut last).await
@@ -86,7 +86,7 @@ where
             };
             match ended {
                 Ok(result) => {
-                    let verdict = classify.classify(result.as_ref());
+                    let verdict = run.judging(classify, &result);
                     if run.succeeds_at_once(verdict) {
                         return result.map_err(Error::Call);
                     }
@@ -97,9 +97,9 @@ where
         };
         match settled {
             Settled::Return(result) => return result.map_err(Error::Call),
-            Settled::Stopped(why) => return Err(Error::Stopped { why, last }),
-            Settled::Again(delay, error) => {
-                last = error.or(last);
+            Settled::Stopped(why) => return Err(Error::because(why, last)),
+            Settled::Again(delay, answer) => {
+                last = answer.or(last);
                 tokio::time::sleep(delay).await;
             }
         }

@@ -41,7 +41,7 @@ impl Counter {
     )]
     fn read(&self) -> Instant {
         let ticks = u128::from(self.clock.raw());
-        Instant::from_nanos((ticks * u128::from(self.nanos) >> 32) as u64)
+        Instant::from_nanos(((ticks * u128::from(self.nanos)) >> 32) as u64)
     }
 }
 

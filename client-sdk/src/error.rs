@@ -60,6 +60,12 @@ pub enum Limit {
 }
 
 impl<E> Error<E> {
+    /// Stopped, after the dependency had answered so in an earlier attempt.
+    pub(crate) fn because<T>(why: Stopped, last: Option<Result<T, E>>) -> Self {
+        let last = last.and_then(Result::err);
+        Self::Stopped { why, last }
+    }
+
     /// The dependency's error, if it ever gave one.
     pub fn into_call(self) -> Option<E> {
         match self {

@@ -109,6 +109,18 @@ impl Scope {
         outside
     }
 
+    /// Whether its retries, or those of a scope around it, are `other`'s.
+    fn pays_with(&self, other: &Self) -> bool {
+        let same = match (&self.retries, &other.retries) {
+            (Some(mine), Some(others)) => Arc::ptr_eq(mine, others),
+            _ => false,
+        };
+        same || self
+            .outer
+            .as_ref()
+            .is_some_and(|outer| outer.pays_with(other))
+    }
+
     fn refund(&self) {
         self.refund_here();
         if let Some(outer) = &self.outer {
@@ -143,23 +155,31 @@ impl Around<'_> {
 
     /// Pays for a retry in all of them, or in none.
     pub(crate) fn pay(self) -> bool {
-        let given = self.0.is_none_or(Scope::pay);
-        if !given {
+        let around = Scope::current();
+        let given = self.beside(around.as_deref());
+        if !given.is_none_or(Scope::pay) {
             return false;
         }
-        let current = Scope::current().is_none_or(|scope| scope.pay());
-        if let (false, Some(scope)) = (current, self.0) {
+        let paid = around.is_none_or(|scope| scope.pay());
+        if let (false, Some(scope)) = (paid, given) {
             scope.refund();
         }
-        current
+        paid
     }
 
     /// Takes back what was paid for a retry that is not made.
     pub(crate) fn refund(self) {
-        let current = Scope::current();
-        for scope in self.0.into_iter().chain(current.as_deref()) {
+        let around = Scope::current();
+        let given = self.beside(around.as_deref());
+        for scope in given.into_iter().chain(around.as_deref()) {
             scope.refund();
         }
+    }
+
+    /// The scope given, unless the one around is the same: it pays once.
+    fn beside(&self, around: Option<&Scope>) -> Option<&Scope> {
+        self.0
+            .filter(|given| !around.is_some_and(|around| around.pays_with(given)))
     }
 }
 

@@ -142,7 +142,7 @@ async fn mutable_data_goes_through_attempts_step_by_step() {
         loop {
             match run.attempt(&Results, fail_once(&mut tries)).await {
                 Next::Return(result) => return result,
-                Next::Again { error } => assert_eq!(error, Some(Broken)),
+                Next::Again { answer } => assert_eq!(answer, Some(Err(Broken))),
             }
         }
     });

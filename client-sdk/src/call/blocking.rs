@@ -48,19 +48,19 @@ pub(crate) fn run<T, E, C: Classify<T, E>>(
         if !run.enter_at_once()
             && let Err(stop) = enter(&mut run)
         {
-            return Err(run.give_up(stop, last));
+            return run.give_up(stop, last);
         }
         let result = run.making(&mut f);
         run.reads_clock();
-        let verdict = classify.classify(result.as_ref());
+        let verdict = run.judging(classify, &result);
         if run.succeeds_at_once(verdict) {
             return result.map_err(Error::Call);
         }
         match run.settle(verdict, result) {
             Settled::Return(result) => return result.map_err(Error::Call),
-            Settled::Stopped(why) => return Err(Error::Stopped { why, last }),
-            Settled::Again(delay, error) => {
-                last = error.or(last);
+            Settled::Stopped(why) => return Err(Error::because(why, last)),
+            Settled::Again(delay, answer) => {
+                last = answer.or(last);
                 thread::sleep(delay);
             }
         }

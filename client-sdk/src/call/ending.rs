@@ -29,7 +29,8 @@ pub(super) const PANICKED: Observation = Observation::Bad {
 pub(super) enum Settled<T, E> {
     Return(Result<T, E>),
     Stopped(Stopped),
-    Again(Duration, Option<E>),
+    /// What the dependency answered, unless it was cut off.
+    Again(Duration, Option<Result<T, E>>),
 }
 
 impl Run<'_> {
@@ -74,7 +75,7 @@ impl Run<'_> {
         let outcome = self.judge(verdict);
         self.spans.attempt_ended(outcome);
         match self.next(verdict) {
-            Next::Retry(delay) => Settled::Again(delay, result.err()),
+            Next::Retry(delay) => Settled::Again(delay, Some(result)),
             Next::Return => {
                 self.count(outcome, lanes::current());
                 Settled::Return(result)
@@ -183,46 +184,50 @@ impl Run<'_> {
         next
     }
 
-    /// The call ends before its next attempt. If the dependency has answered in an earlier one, its
-    /// error is what the caller wants to see, rather than a refusal; and if that one was cut off,
+    /// The call ends before its next attempt. If the dependency has answered in an earlier one, that
+    /// answer is what the caller wants to see, rather than a refusal; and if that one was cut off,
     /// that it was: a refusal says that nothing was ever sent.
     #[cold]
-    pub(super) fn give_up<E>(&mut self, stop: Stop, last: Option<E>) -> Error<E> {
-        let first = self.progress == Progress::Outside;
-        match stop {
-            Stop::Refused(rejection) if first => {
+    pub(super) fn give_up<T, E>(
+        &mut self,
+        stop: Stop,
+        last: Option<Result<T, E>>,
+    ) -> Result<T, Error<E>> {
+        let lane = lanes::current();
+        match (stop, last) {
+            (Stop::Refused(rejection), None) if self.progress == Progress::Outside => {
                 self.refused(rejection);
-                Error::Stopped {
-                    why: self.refusal(rejection),
-                    last,
-                }
+                Err(Error::because::<T>(self.refusal(rejection), None))
             }
-            Stop::Refused(_) if self.progress == Progress::Cut && last.is_none() => {
-                self.count(Outcome::Timeout, lanes::current());
+            (Stop::Refused(_), None) if self.progress == Progress::Cut => {
+                self.count(Outcome::Timeout, lane);
                 let held = Arc::clone(self.hold());
                 let why = self.timed_out(&held.plan, Limit::Attempt);
-                Error::Stopped { why, last }
+                Err(Error::because::<T>(why, None))
             }
-            Stop::Refused(rejection) => {
-                self.count(Outcome::Failure, lanes::current());
-                let why = self.refusal(rejection);
-                last.map_or(Error::Stopped { why, last: None }, Error::Call)
+            // Whoever goes step by step has the answer already.
+            (Stop::Refused(rejection), None) => {
+                self.count(Outcome::Failure, lane);
+                Err(Error::because::<T>(self.refusal(rejection), None))
             }
-            Stop::OutOfTime => {
-                self.count(Outcome::Timeout, lanes::current());
+            (Stop::Refused(_), Some(answer)) | (Stop::OutOfTime, Some(answer @ Ok(_))) => {
+                self.count(Outcome::Failure, lane);
+                answer.map_err(Error::Call)
+            }
+            (Stop::OutOfTime, last) => {
+                self.count(Outcome::Timeout, lane);
                 let held = Arc::clone(self.hold());
                 let limit = self.outer_limit(&held.plan);
-                let why = self.timed_out(&held.plan, limit);
-                Error::Stopped { why, last }
+                Err(Error::because(self.timed_out(&held.plan, limit), last))
             }
         }
     }
 
     /// As [`give_up`](Self::give_up), for a call that knows no error of the dependency.
     pub(super) fn stopped(&mut self, stop: Stop) -> Stopped {
-        match self.give_up::<Infallible>(stop, None) {
-            Error::Stopped { why, .. } => why,
-            Error::Call(never) => match never {},
+        match self.give_up::<Infallible, Infallible>(stop, None) {
+            Err(Error::Stopped { why, .. }) => why,
+            Ok(never) | Err(Error::Call(never)) => match never {},
         }
     }
 

@@ -65,13 +65,13 @@ impl Run<'_> {
                 .is_some_and(|plan| plan.enabled && plan.hedge.is_some())
     }
 
-    /// Polls the attempt that has been let in, and those that become due beside it. The error of
+    /// Polls the attempt that has been let in, and those that become due beside it. The answer of
     /// one that did not decide the race goes to `last`.
     pub(super) async fn attempt_hedged<T, E, C, Fut>(
         &mut self,
         classify: &C,
         f: &impl Fn(Cx) -> Fut,
-        last: &mut Option<E>,
+        last: &mut Option<Result<T, E>>,
     ) -> Settled<T, E>
     where
         C: Classify<T, E>,
@@ -125,7 +125,7 @@ impl<'r, 'a, Fut> Race<'r, 'a, Fut> {
         &mut self,
         classify: &C,
         f: &impl Fn(Cx) -> Fut,
-        last: &mut Option<E>,
+        last: &mut Option<Result<T, E>>,
         cx: &mut Context<'_>,
     ) -> Poll<Ended<T, E>>
     where
@@ -154,7 +154,7 @@ impl<'r, 'a, Fut> Race<'r, 'a, Fut> {
     fn poll_contenders<T, E, C>(
         &mut self,
         classify: &C,
-        last: &mut Option<E>,
+        last: &mut Option<Result<T, E>>,
         cx: &mut Context<'_>,
     ) -> Option<Ended<T, E>>
     where
@@ -172,7 +172,7 @@ impl<'r, 'a, Fut> Race<'r, 'a, Fut> {
                 self.polled += 1;
                 continue;
             };
-            let verdict = classify.classify(result.as_ref());
+            let verdict = self.run.judging(classify, &result);
             self.run.now = clock::now();
             self.take_out(self.polled);
             let decides = !matches!(
@@ -183,7 +183,7 @@ impl<'r, 'a, Fut> Race<'r, 'a, Fut> {
                 return Some(Ended::Result(verdict, result));
             }
             self.run.judge(verdict);
-            *last = result.err().or(last.take());
+            *last = Some(result);
         }
         None
     }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fusebox_core::guard::{Execution, Plan};
+use fusebox_core::outcome::Verdict;
 use fusebox_core::time::Instant;
 
 use super::Asking;
@@ -39,7 +40,7 @@ use crate::plans::Numbered;
 /// loop {
 ///     match run.attempt(&Results, send(&mut connection)).await {
 ///         Next::Return(result) => return result,
-///         Next::Again { error: _ } => {}
+///         Next::Again { answer: _ } => {}
 ///     }
 /// }
 /// # }
@@ -90,8 +91,9 @@ pub enum Next<T, E> {
     Return(Result<T, Error<E>>),
     /// Another attempt is due; the next one sleeps before it begins.
     Again {
-        /// The dependency's error, unless the attempt was cut off.
-        error: Option<E>,
+        /// What the dependency answered, unless the attempt was cut off. It is what the caller wants
+        /// to see if the next attempt is refused.
+        answer: Option<Result<T, E>>,
     },
 }
 
@@ -129,12 +131,12 @@ impl<'a> Run<'a> {
         if !self.enter_at_once()
             && let Err(stop) = self.enter().await
         {
-            return Next::Return(Err(self.give_up(stop, None)));
+            return Next::Return(self.give_up(stop, None));
         }
         let future = pin!(future);
         let settled = match self.poll_to_end(future).await {
             Ok(result) => {
-                let verdict = classify.classify(result.as_ref());
+                let verdict = self.judging(classify, &result);
                 if self.succeeds_at_once(verdict) {
                     return Next::Return(result.map_err(Error::Call));
                 }
@@ -145,9 +147,9 @@ impl<'a> Run<'a> {
         match settled {
             Settled::Return(result) => Next::Return(result.map_err(Error::Call)),
             Settled::Stopped(why) => Next::Return(Err(Error::Stopped { why, last: None })),
-            Settled::Again(delay, error) => {
+            Settled::Again(delay, answer) => {
                 self.pause = Some(delay);
-                Next::Again { error }
+                Next::Again { answer }
             }
         }
     }
@@ -174,6 +176,19 @@ impl<'a> Run<'a> {
         let ended = Attempt::new(self, future).await;
         self.now = clock::now();
         ended
+    }
+
+    /// What the caller's classifier says of a result.
+    #[inline]
+    pub(super) fn judging<T, E, C: Classify<T, E>>(
+        &self,
+        classify: &C,
+        result: &Result<T, E>,
+    ) -> Verdict {
+        self.enters_callers_code();
+        let verdict = classify.classify(result.as_ref());
+        self.leaves_callers_code();
+        verdict
     }
 
     /// What the caller's closure makes of the attempt: its future, or its result.

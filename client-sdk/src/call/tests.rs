@@ -472,3 +472,36 @@ mod signature {
         assert_eq!(is_send(guarded.generic(|_| 42)).await.unwrap(), 42);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_classifier_counts_as_one_of_the_call() {
+    let operation = operation(|o| o.consecutive_failures(1));
+    let guarded = operation.clone();
+    let panicked = tokio::spawn(async move {
+        let judge = |_: Result<&(), &()>| -> Verdict { panic!("boom") };
+        guarded.with(judge).call(async |_| Ok(())).await
+    });
+    assert!(panicked.await.unwrap_err().is_panic());
+    assert_eq!(state(&operation), CircuitState::Open);
+    assert_eq!(totals(&operation, Outcome::Failure), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_judged_a_failure_comes_back_if_its_retry_is_not_made_after_all() {
+    let operation = operation(|o| {
+        o.backoff(millis(50), millis(50))
+            .jitter(crate::Jitter::None)
+            .consecutive_failures(2)
+    });
+    let failed = |_: Result<&u32, &()>| Verdict::Failure(Again::IfIdempotent(None));
+    let guarded = operation.with(failed);
+    let call = guarded.call(async |_| Ok(7));
+    // Another call's failure opens the breaker while this one sleeps.
+    let other = async {
+        sleep(millis(10)).await;
+        operation.call(async |_| Err::<(), _>("down")).await
+    };
+    let (value, _) = tokio::join!(call, other);
+    assert_eq!(value.unwrap(), 7);
+    assert_eq!(state(&operation), CircuitState::Open);
+}

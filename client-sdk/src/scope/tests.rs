@@ -197,3 +197,11 @@ async fn the_future_itself_is_not_cut_off() {
     });
     assert_eq!(value.await, "done");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_scope_around_a_call_that_is_given_it_too_pays_once() {
+    let operation = operation(|o| o);
+    let scope = Scope::new().retries(3);
+    let attempts = scope.clone().run(attempts_within(&operation, &scope));
+    assert_eq!(attempts.await, 4);
+}

@@ -107,7 +107,8 @@ impl Totals {
         &self.latency
     }
 
-    /// Calls that reached the dependency, however they ended.
+    /// Calls that were not refused, however they ended: those too that ended while they still waited
+    /// for their turn.
     pub fn all_calls(&self) -> u64 {
         sum(&self.counts.calls)
     }
@@ -117,7 +118,7 @@ impl Totals {
         sum(&self.counts.refusals)
     }
 
-    /// How often the dependency was asked: each call's first attempt, its retries and its hedges.
+    /// How often the dependency was asked at most: once for each call, its retries and its hedges.
     pub fn attempts(&self) -> u64 {
         let beyond_first = self.retries().saturating_add(self.hedges());
         self.all_calls().saturating_add(beyond_first)
