@@ -195,8 +195,11 @@ impl LaneCells {
 
     fn add_shared(&self, stamp: Stamp) {
         let cell = &self.cells[slot(stamp.bucket())];
-        let add = |bits| Some(stamp.count_in(bits));
-        // Relaxed: see `Successes::record`. The closure never declines, so this cannot fail.
+        // Whoever looked at the state before a transition and comes here after one who looked at it
+        // later must not sweep the latter's count away.
+        let straggles = |bits| Stamp::in_cell(bits).supersedes(stamp);
+        let add = |bits| (!straggles(bits)).then(|| stamp.count_in(bits));
+        // Relaxed: see `Successes::record`. A straggler declines, and nothing is to be done.
         let _ = cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
 }
@@ -243,6 +246,13 @@ impl Stamp {
 
     const fn bucket(self) -> u64 {
         self.0 >> TAG_BITS
+    }
+
+    /// Whether it is of the same bucket in a later generation. Of those that are 8 bits apart
+    /// nothing can be said, but a bucket does not see so many.
+    const fn supersedes(self, other: Self) -> bool {
+        let ahead = (self.0 >> 6).wrapping_sub(other.0 >> 6) & 0xff;
+        self.bucket() == other.bucket() && 0 < ahead && ahead < 0x80
     }
 
     /// The cell `bits` with one more, or, if it belongs elsewhere, a fresh cell with one.
