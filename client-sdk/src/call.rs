@@ -28,9 +28,11 @@ mod spans;
 mod tests;
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 
 use fusebox_core::outcome::Verdict;
+use pin_project_lite::pin_project;
 
 use crate::classify::Classify;
 use crate::error::Error;
@@ -55,7 +57,49 @@ impl Asking<'_> {
     };
 }
 
-pub(crate) async fn run<T, E, Fut, C>(
+pin_project! {
+    /// A call. Whether it is refused at a look is found out before anything of it is set up.
+    struct Call<'a, F> {
+        inner: &'a Inner,
+        begun: bool,
+        #[pin]
+        going: F,
+    }
+}
+
+impl<T, E, F: Future<Output = Result<T, Error<E>>>> Future for Call<'_, F> {
+    type Output = Result<T, Error<E>>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if !std::mem::replace(this.begun, true)
+            && let Some(why) = entry::refused_at_once(this.inner)
+        {
+            return Poll::Ready(Err(Error::Stopped { why, last: None }));
+        }
+        this.going.poll(cx)
+    }
+}
+
+pub(crate) fn run<'a, T, E, Fut, C>(
+    inner: &'a Inner,
+    asking: Asking<'a>,
+    classify: &'a C,
+    f: impl Fn(Cx) -> Fut,
+) -> impl Future<Output = Result<T, Error<E>>>
+where
+    C: Classify<T, E>,
+    Fut: Future<Output = Result<T, E>>,
+{
+    Call {
+        inner,
+        begun: false,
+        going: go(inner, asking, classify, f),
+    }
+}
+
+async fn go<T, E, Fut, C>(
     inner: &Inner,
     asking: Asking<'_>,
     classify: &C,
@@ -65,9 +109,6 @@ where
     C: Classify<T, E>,
     Fut: Future<Output = Result<T, E>>,
 {
-    if let Some(why) = entry::refused_at_once(inner) {
-        return Err(Error::Stopped { why, last: None });
-    }
     let mut run = Run::begin(inner, asking);
     let mut last = None;
     loop {
