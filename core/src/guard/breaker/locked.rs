@@ -293,7 +293,7 @@ impl Breaker {
         self.word.store(word.bits(), Ordering::Release);
     }
 
-    pub(super) fn judge_probes(
+    fn judge_probes(
         &self,
         inner: &mut Inner,
         settings: &Settings,
@@ -303,7 +303,8 @@ impl Breaker {
         Some(self.enter(inner, settings, state, cause, now))
     }
 
-    /// Does what has been due: an override that has ended, probes that hang.
+    /// Does what has been due: an override that has ended, probes that hang, probes that suffice by
+    /// rules which whoever settled them did not know yet.
     pub(super) fn catch_up(&self, inner: &mut Inner, settings: &Settings, now: Instant) -> Changes {
         let mut changes = Changes::NONE;
         changes.add(self.end_overrides(inner, settings, now));
@@ -311,6 +312,8 @@ impl Breaker {
         if let Some(since) = inner.account.probes.hung_since(settings, now) {
             let cause = Cause::HalfOpenExpired;
             changes.add(self.enter(inner, settings, CircuitState::Open, cause, since));
+        } else if self.load().state() == CircuitState::HalfOpen {
+            changes.add(self.judge_probes(inner, settings, now));
         }
         changes
     }

@@ -233,15 +233,9 @@ impl Breaker {
     /// settled, and how long the present open state lasts, which elapsed time stays part of.
     pub fn reload(&self, settings: &Settings, now: Instant) -> Changes {
         let mut inner = lock(&self.inner);
-        let mut changes = self.catch_up(&mut inner, settings, now);
-        match self.load().state() {
-            // What was judged was judged by the old settings.
-            CircuitState::Closed => self.judge_anew(),
-            CircuitState::Open => {}
-            CircuitState::HalfOpen => {
-                changes.add(self.judge_probes(&mut inner, settings, now));
-            }
-        }
+        let changes = self.catch_up(&mut inner, settings, now);
+        // What was judged was judged by the old settings.
+        self.judge_anew();
         self.publish(&inner, settings, now);
         changes
     }

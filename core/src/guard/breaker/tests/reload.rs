@@ -114,3 +114,19 @@ fn a_reload_reopens_what_hung_for_too_long_and_says_so() {
     assert_eq!(bench.state(), CircuitState::Open);
     assert_eq!(bench.causes().last(), Some(&Cause::HalfOpenExpired));
 }
+
+#[test]
+fn a_probe_that_ends_by_older_rules_leaves_nobody_waiting_for_a_decision() {
+    let mut bench = Bench::new(&probing(consecutive(1), 4));
+    bench.calls("F").wait_millis(5_000);
+    let probes = [(); 2].map(|()| bench.admit().unwrap());
+    let older = bench.settings;
+    bench.reload(&probing(consecutive(1), 2));
+    for probe in probes {
+        let now = bench.now;
+        let settled = bench.breaker.settle(probe, &older, GOOD, now, LANE);
+        assert!(settled.is_empty(), "two of four");
+    }
+    let _ = bench.admit().unwrap();
+    assert_eq!(bench.state(), CircuitState::Closed, "two of two");
+}
