@@ -5,56 +5,17 @@
 //! has ended, probes that hang) is done by whoever comes first, before anything else.
 
 use super::Breaker;
-use super::counted::LastCalls;
+use super::account::{Account, Inner};
 use super::exchange::{Changes, Observation, Permit, Step};
 use super::figures::Figures;
-use super::forced::{Forced, Overrides};
-use super::probes::Probes;
+use super::forced::Forced;
 use super::ramp::Ramp;
 use super::settings::{RatioSettings, Settings, WindowSettings};
-use super::window::Troubles;
 use super::word::{Flags, Word};
 use crate::atomics::{Ordering, lock};
 use crate::lane::Lane;
 use crate::outcome::{Cause, CircuitState, Reason, Rejection, Transition};
-use crate::random::Random;
 use crate::time::{Instant, Span};
-
-/// What stands under the breaker's mutex.
-#[derive(Debug)]
-pub(super) struct Inner {
-    /// What the present state has seen.
-    pub(super) account: Account,
-    /// Open states in a row, with no closed one between.
-    pub(super) openings: u32,
-    /// The present opening's jitter.
-    draw: u64,
-    pub(super) overrides: Overrides,
-    random: Random,
-}
-
-/// Starts at zero with each state.
-#[derive(Debug, Default)]
-pub(super) struct Account {
-    /// Failures in a row.
-    run: u32,
-    troubles: Troubles,
-    last_calls: LastCalls,
-    pub(super) probes: Probes,
-    ramp: Ramp,
-}
-
-impl Inner {
-    pub(super) fn new(seed: u64) -> Self {
-        Self {
-            account: Account::default(),
-            openings: 0,
-            draw: 0,
-            overrides: Overrides::default(),
-            random: Random::seeded(seed),
-        }
-    }
-}
 
 impl Breaker {
     #[cold]

@@ -33,6 +33,7 @@
 //! every call. Only what depends on how a state was entered is worked out once and again at a
 //! reload: how long the present open state lasts.
 
+mod account;
 mod counted;
 mod exchange;
 mod figures;
@@ -53,7 +54,7 @@ use crate::atomics::{AtomicU64, Mutex, Ordering, lock};
 use crate::lane::Lane;
 use crate::outcome::{Cause, CircuitState, Reason, Rejection};
 use crate::time::Instant;
-use locked::Inner;
+use account::Inner;
 use window::Successes;
 use word::{Flags, Word};
 
