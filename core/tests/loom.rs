@@ -4,7 +4,7 @@
 //!
 //! Lanes are touched before the threads begin: making one is the standard library's business.
 #![cfg(loom)]
-#![allow(clippy::unwrap_used, reason = "tests, and what they stand on")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

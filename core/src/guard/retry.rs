@@ -66,6 +66,8 @@ fn fraction(whole: Duration, random: u64) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const BACKOFF: Backoff = Backoff {
@@ -103,5 +105,29 @@ mod tests {
         assert!(equal.delay(1, u64::MAX) <= Duration::from_millis(100));
         assert_eq!(with(Jitter::None).delay(2, 0), Duration::from_millis(200));
         assert_eq!(with(Jitter::None).delay(99, 0), Duration::from_secs(2));
+    }
+    proptest! {
+        /// The longest delay by multiplying step by step, which no number of attempts overflows.
+        #[test]
+        fn whatever_is_drawn_a_sleep_lies_within_what_its_retry_allows(
+            (base, more, growth) in (1_u64..5_000, 0_u64..60_000, 0_u32..=18),
+            (retry, random) in (prop_oneof![1_u32..12, Just(1_000), any::<u32>()], any::<u64>()),
+        ) {
+            let max = Duration::from_millis(base + more);
+            let multiplier = Multiplier::new(1.0 + f64::from(growth) / 2.0).unwrap();
+            let mut longest = Duration::from_millis(base);
+            for _ in 1..retry.min(1_000) {
+                longest = longest.mul_f64(multiplier.as_f64()).min(max);
+            }
+            let with = |jitter| {
+                let base = Duration::from_millis(base);
+                Backoff { base, max, multiplier, jitter }.delay(retry, random)
+            };
+            // Multiplied at once, or step by step and rounded each time.
+            prop_assert!(with(Jitter::None).abs_diff(longest) <= Duration::from_micros(1));
+            let longest = with(Jitter::None);
+            prop_assert!(with(Jitter::Full) <= longest);
+            prop_assert!((longest / 2..=longest).contains(&with(Jitter::Equal)));
+        }
     }
 }

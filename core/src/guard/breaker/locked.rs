@@ -5,60 +5,17 @@
 //! has ended, probes that hang or have settled) is done by whoever comes first, before anything else.
 
 use super::Breaker;
-use super::counted::LastCalls;
+use super::account::{Account, Inner};
 use super::exchange::{Changes, Observation, Permit, Step};
 use super::figures::Figures;
-use super::forced::{Forced, Overrides};
-use super::probes::Probes;
+use super::forced::Forced;
 use super::ramp::Ramp;
 use super::settings::{RatioSettings, Settings, WindowSettings};
-use super::window::Troubles;
 use super::word::{Flags, Word};
 use crate::atomics::{Ordering, lock};
 use crate::lane::Lane;
 use crate::outcome::{Cause, CircuitState, Reason, Rejection, Transition};
-use crate::random::Random;
 use crate::time::{Instant, Span};
-
-/// What stands under the breaker's mutex.
-#[derive(Debug)]
-pub(super) struct Inner {
-    /// The rules in force. A caller judges by those it came with, which may be older; what all
-    /// callers are told to look out for follows these.
-    present: Settings,
-    /// What the present state has seen.
-    pub(super) account: Account,
-    /// Open states in a row, with no closed one between.
-    pub(super) openings: u32,
-    /// The present opening's jitter.
-    draw: u64,
-    pub(super) overrides: Overrides,
-    random: Random,
-}
-
-/// Starts at zero with each state.
-#[derive(Debug, Default)]
-pub(super) struct Account {
-    /// Failures in a row.
-    run: u32,
-    troubles: Troubles,
-    last_calls: LastCalls,
-    pub(super) probes: Probes,
-    ramp: Ramp,
-}
-
-impl Inner {
-    pub(super) fn new(settings: &Settings, seed: u64) -> Self {
-        Self {
-            present: *settings,
-            account: Account::default(),
-            openings: 0,
-            draw: 0,
-            overrides: Overrides::default(),
-            random: Random::seeded(seed),
-        }
-    }
-}
 
 impl Breaker {
     #[cold]
@@ -297,7 +254,7 @@ impl Breaker {
         self.word.store(word.bits(), Ordering::Release);
     }
 
-    pub(super) fn judge_probes(
+    fn judge_probes(
         &self,
         inner: &mut Inner,
         settings: &Settings,
@@ -307,7 +264,8 @@ impl Breaker {
         Some(self.enter(inner, settings, state, cause, now))
     }
 
-    /// Does what has been due: an override that has ended, probes that hang or have settled.
+    /// Does what has been due: an override that has ended, probes that hang, probes that suffice by
+    /// rules which whoever settled them did not know yet.
     pub(super) fn catch_up(&self, inner: &mut Inner, settings: &Settings, now: Instant) -> Changes {
         let mut changes = Changes::NONE;
         changes.add(self.end_overrides(inner, now));
@@ -316,7 +274,6 @@ impl Breaker {
             let cause = Cause::HalfOpenExpired;
             changes.add(self.enter(inner, settings, CircuitState::Open, cause, since));
         } else if self.load().state() == CircuitState::HalfOpen {
-            // Those that settled under the rules they began under may have left it to these.
             changes.add(self.judge_probes(inner, settings, now));
         }
         changes

@@ -33,6 +33,7 @@
 //! every call. Only what depends on how a state was entered is worked out once and again at a
 //! reload: how long the present open state lasts.
 
+mod account;
 mod counted;
 mod exchange;
 mod figures;
@@ -53,7 +54,7 @@ use crate::atomics::{AtomicU64, Mutex, Ordering, lock};
 use crate::lane::Lane;
 use crate::outcome::{Cause, CircuitState, Reason, Rejection};
 use crate::time::Instant;
-use locked::Inner;
+use account::Inner;
 use window::Successes;
 use word::{Flags, Word};
 
@@ -239,15 +240,9 @@ impl Breaker {
     /// settled, and how long the present open state lasts, which elapsed time stays part of.
     pub fn reload(&self, settings: &Settings, now: Instant) -> Changes {
         let mut inner = lock(&self.inner);
-        let mut changes = self.catch_up(&mut inner, settings, now);
-        match self.load().state() {
-            // What was judged was judged by the old settings.
-            CircuitState::Closed => self.judge_anew(),
-            CircuitState::Open => {}
-            CircuitState::HalfOpen => {
-                changes.add(self.judge_probes(&mut inner, settings, now));
-            }
-        }
+        let changes = self.catch_up(&mut inner, settings, now);
+        // What was judged was judged by the old settings.
+        self.judge_anew();
         self.follow(&mut inner, settings, now);
         changes
     }

@@ -138,6 +138,7 @@ fn an_override_that_has_ended_stays_ended_for_whoever_read_the_clock_before() {
         Cause::ConsecutiveFailures(1),
     ];
     assert_eq!(bench.causes(), causes);
+    assert_eq!(bench.refused().reason, Reason::CircuitOpen);
 }
 
 #[test]

@@ -95,6 +95,13 @@ fn a_reload_that_lowers_the_ratio_is_judged_by_the_next_success() {
 }
 
 #[test]
+fn a_success_is_judged_by_new_rules_though_its_bucket_was_judged_by_old_ones() {
+    let mut bench = Bench::new(&ratio(20, 0.9, 4));
+    bench.calls("S S S S F F S").reload(&ratio(20, 0.2, 4));
+    assert_eq!(bench.calls("S").state(), CircuitState::Open, "2 of 8");
+}
+
+#[test]
 fn a_reload_by_itself_neither_opens_nor_closes_what_is_not_probing() {
     let mut bench = Bench::new(&consecutive(5));
     bench.calls("F F F F").reload(&consecutive(1));
@@ -113,4 +120,42 @@ fn a_reload_reopens_what_hung_for_too_long_and_says_so() {
     bench.reload(&consecutive(2));
     assert_eq!(bench.state(), CircuitState::Open);
     assert_eq!(bench.causes().last(), Some(&Cause::HalfOpenExpired));
+}
+
+#[test]
+fn a_probe_that_ends_by_older_rules_leaves_nobody_waiting_for_a_decision() {
+    let mut bench = Bench::new(&probing(consecutive(1), 4));
+    bench.calls("F").wait_millis(5_000);
+    let probes = [(); 2].map(|()| bench.admit().unwrap());
+    let older = bench.settings;
+    bench.reload(&probing(consecutive(1), 2));
+    for probe in probes {
+        let now = bench.now;
+        let settled = bench.breaker.settle(probe, &older, GOOD, now, LANE);
+        assert!(settled.is_empty(), "two of four");
+    }
+    let _ = bench.admit().unwrap();
+    assert_eq!(bench.state(), CircuitState::Closed, "two of two");
+}
+
+#[test]
+fn a_probe_that_ends_after_those_that_sufficed_changes_nothing() {
+    let mut bench = Bench::new(&probing(consecutive(1), 4));
+    bench.calls("F").wait_millis(5_000);
+    let probes = [(); 3].map(|()| bench.admit().unwrap());
+    let older = bench.settings;
+    bench.reload(&probing(consecutive(1), 2));
+    for (probe, observation) in probes.into_iter().zip([GOOD, GOOD, BAD]) {
+        let settings = if observation == GOOD {
+            older
+        } else {
+            bench.settings
+        };
+        let now = bench.now;
+        let settled = bench
+            .breaker
+            .settle(probe, &settings, observation, now, LANE);
+        bench.transitions.extend(settled.iter());
+    }
+    assert_eq!(bench.state(), CircuitState::Closed);
 }

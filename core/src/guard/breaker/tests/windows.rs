@@ -1,6 +1,7 @@
 //! Ratios over a window of time and over one of calls.
 
 use super::*;
+use crate::guard::breaker::counted::LastCalls;
 
 #[test]
 fn a_ratio_is_not_judged_below_the_minimum_and_a_success_can_be_the_one_that_completes_it() {
@@ -140,8 +141,8 @@ fn slow_calls_leave_a_window_of_calls_as_failures_do() {
 
 #[test]
 fn a_window_of_calls_takes_two_bits_a_call_however_many_come() {
-    let mut window = super::super::counted::LastCalls::default();
-    let taken = |calls: u32, window: &mut super::super::counted::LastCalls| {
+    let mut window = LastCalls::default();
+    let taken = |calls: u32, window: &mut LastCalls| {
         for call in 0..calls {
             window.record(10_000, 0, call % 3 == 0, call % 7 == 0);
         }

@@ -1,0 +1,49 @@
+//! What a breaker remembers: of its present state, and across states.
+
+use super::counted::LastCalls;
+use super::forced::Overrides;
+use super::probes::Probes;
+use super::ramp::Ramp;
+use super::settings::Settings;
+use super::window::Troubles;
+use crate::random::Random;
+
+/// What stands under the breaker's mutex.
+#[derive(Debug)]
+pub(super) struct Inner {
+    /// The rules in force. A caller judges by those it came with, which may be older; what all
+    /// callers are told to look out for follows these.
+    pub(super) present: Settings,
+    /// What the present state has seen.
+    pub(super) account: Account,
+    /// Open states in a row, with no closed one between.
+    pub(super) openings: u32,
+    /// The present opening's jitter.
+    pub(super) draw: u64,
+    pub(super) overrides: Overrides,
+    pub(super) random: Random,
+}
+
+/// Starts at zero with each state.
+#[derive(Debug, Default)]
+pub(super) struct Account {
+    /// Failures in a row.
+    pub(super) run: u32,
+    pub(super) troubles: Troubles,
+    pub(super) last_calls: LastCalls,
+    pub(super) probes: Probes,
+    pub(super) ramp: Ramp,
+}
+
+impl Inner {
+    pub(super) fn new(settings: &Settings, seed: u64) -> Self {
+        Self {
+            present: *settings,
+            account: Account::default(),
+            openings: 0,
+            draw: 0,
+            overrides: Overrides::default(),
+            random: Random::seeded(seed),
+        }
+    }
+}
