@@ -15,6 +15,10 @@ use crate::alloc;
 const COUNTED_CALLS: u64 = 10_000;
 /// Calls that warm a case up before a profiler watches it.
 const WARM_UP_CALLS: u64 = 200;
+/// Calls that a case is sized by, at first.
+const FEWEST_CALLS: u64 = 16;
+/// Batches of which the quickest counts when a case is sized.
+const TRIES: u32 = 3;
 /// Slices of a batch.
 const SLICES: u32 = 20;
 
@@ -98,11 +102,17 @@ impl Case {
     }
 
     /// How many calls take about as long as `target`. Making them warms the case up.
+    ///
+    /// Only a batch that took longer for having more calls can tell: of two threads, the one may
+    /// have waited for a core while the other had long finished.
     fn calls_in(&mut self, target: Duration) -> u64 {
-        let mut calls = 64;
+        let mut calls = FEWEST_CALLS;
+        let mut of_fewer = self.quickest(calls);
         loop {
-            let took = (self.batch)(calls);
-            if took * 4 >= target || calls * 4 > self.most_calls {
+            calls *= 4;
+            let took = self.quickest(calls);
+            let tells = took >= of_fewer * 2 && took * 4 >= target;
+            if tells || calls * 4 > self.most_calls {
                 let scale = target.as_secs_f64() / took.as_secs_f64().max(1e-9);
                 #[expect(
                     clippy::cast_possible_truncation,
@@ -111,8 +121,14 @@ impl Case {
                 )]
                 return ((calls as f64 * scale) as u64).clamp(1, self.most_calls);
             }
-            calls *= 4;
+            of_fewer = took;
         }
+    }
+
+    /// How long so many calls take, if nobody comes between.
+    fn quickest(&mut self, calls: u64) -> Duration {
+        let tries = (0..TRIES).map(|_| (self.batch)(calls));
+        tries.min().unwrap_or_default()
     }
 }
 
@@ -312,6 +328,18 @@ mod tests {
         assert_eq!(Case::new("", quarter_second).calls_in(target), 128);
         let mut capped = Case::new("", quarter_second).at_most(100);
         assert_eq!(capped.calls_in(target), 100);
+    }
+
+    #[test]
+    fn a_batch_is_not_sized_by_what_does_not_grow_with_its_calls() {
+        let mut tries = 0;
+        let mut case = Case::new("", move |calls| {
+            tries += 1;
+            let waited = if calls < 1000 || tries % 3 == 0 { 4 } else { 0 };
+            Duration::from_millis(waited) + Duration::from_nanos(100 * calls)
+        });
+        let calls = case.calls_in(Duration::from_millis(5));
+        assert_eq!(calls, 50_000);
     }
 
     #[test]

@@ -19,6 +19,7 @@ use tower_resilience::circuitbreaker::{
 use tower_resilience::retry::RetryLayer;
 use tower_resilience::timelimiter::TimeLimiterLayer;
 
+use crate::alloc;
 use crate::dependency::{
     ATTEMPT_TIMEOUT, BASE_DELAY, Broken, CALLS_IN_WINDOW, FAILURE_PERCENT, FAILURES, MAX_ATTEMPTS,
     MINIMUM_CALLS, OPEN, OVERALL_TIMEOUT, WINDOW, answer, answer_later, fail, input, take,
@@ -146,8 +147,10 @@ fn windowed() -> Result<impl FnMut(u64) -> Duration, Box<dyn Error>> {
     let mut seen = 0;
     Ok(move |calls| {
         if seen == 0 || seen > full + CALLS_BESIDE {
-            stack = lean(layer.clone(), answer);
-            runtime.block_on(unconstrained(repeat(&mut stack, full)));
+            alloc::aside(|| {
+                stack = lean(layer.clone(), answer);
+                runtime.block_on(unconstrained(repeat(&mut stack, full)));
+            });
             seen = full;
         }
         seen += calls;
