@@ -39,7 +39,8 @@ pub(super) enum Stop {
 
 impl Run<'_> {
     /// Lets a call's first attempt in, if a look is enough: the breaker alone decides, and is closed.
-    #[inline]
+    // Always: as `Run::begin`.
+    #[inline(always)]
     pub(super) fn enter_at_once(&mut self) -> bool {
         if self.progress != Progress::Outside {
             return false;
