@@ -145,6 +145,14 @@ fn a_count_that_was_read_before_another_adds_nothing_twice() {
 }
 
 #[test]
+fn what_is_older_than_the_horizon_is_so_for_a_count_that_was_read_too_early_too() {
+    let mut bench = Bench::new();
+    bench.calls(100);
+    assert!(bench.withdraw(&FIFTH, at(500)));
+    assert!(!bench.budget.withdraw(&FIFTH, 99, at(10_400)));
+}
+
+#[test]
 fn a_clock_that_steps_back_neither_pays_nor_forgets() {
     let mut bench = Bench::new();
     assert!(!bench.withdraw(&FIFTH, at(60_000)));

@@ -508,6 +508,16 @@ fn a_promised_moment_is_kept_whatever_quota_comes_meanwhile() {
 }
 
 #[test]
+fn what_the_old_quota_let_through_is_used_up_under_the_new_one() {
+    let mut bench = Bench::new(|rules| quota(rules, 1, 0));
+    let _first = bench.go_in();
+    bench.reload(|rules| quota(rules, 10, 0));
+    let refused = bench.is_refused();
+    let left = Duration::from_millis(100);
+    assert_eq!(refused, refusal(Reason::RateLimited, Some(left)));
+}
+
+#[test]
 fn a_bulkhead_that_shrinks_keeps_whoever_is_inside_and_waits_for_nobody() {
     let mut bench = Bench::new(|rules| bulkhead(rules, 3, 1));
     let inside = [(); 3].map(|()| bench.go_in());
@@ -645,7 +655,11 @@ fn a_breaker_on_trial_tells_of_its_opening_once_and_refuses_nobody() {
 
 #[test]
 fn a_shadow_gives_everything_back_however_the_call_ends() {
-    let bench = Bench::of(shadowed(|_| {}, |rules| bulkhead(rules, 1, 0), None));
+    let trial = |rules: &mut Rules| {
+        bulkhead(rules, 1, 0);
+        adaptive(rules, 1);
+    };
+    let bench = Bench::of(shadowed(|_| {}, trial, None));
     let settled = bench.go_in();
     bench.settle(settled, GOOD);
     let dropped = bench.go_in();
