@@ -227,17 +227,17 @@ fn two_are_never_promised_the_same_moment_and_at_most_one_place_passes_unused() 
             burst: 1,
             max_wait: Duration::from_secs(60),
         });
-        let limiter = Arc::new(RateLimiter::new());
+        let limiter = Arc::new(RateLimiter::new(Some(&settings)));
         let other = {
             let limiter = Arc::clone(&limiter);
             thread::spawn(move || {
-                let taken = limiter.reserve(&settings, 1, NOW).unwrap();
+                let taken = limiter.reserve(1, NOW, Instant::NEVER).unwrap();
                 limiter.give_back(taken);
             })
         };
-        let mine = limiter.reserve(&settings, 1, NOW).unwrap().at;
+        let mine = limiter.reserve(1, NOW, Instant::NEVER).unwrap().at;
         other.join().unwrap();
-        let next = limiter.reserve(&settings, 1, NOW).unwrap().at;
+        let next = limiter.reserve(1, NOW, Instant::NEVER).unwrap().at;
         assert!(next >= mine + Duration::from_secs(1));
         assert!(next <= NOW + Duration::from_secs(2));
     });

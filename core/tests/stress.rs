@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use fusebox_core::guard::breaker::{Changes, Forced};
 use fusebox_core::guard::{
-    Finding, Gate, Guard, Observation, Override, Plan, Standing, Watch, Way,
+    Demand, Finding, Gate, Guard, Observation, Override, Plan, Standing, Watch, Way,
 };
 use fusebox_core::key::{Kind, Labels, OperationName, Service};
 use fusebox_core::lane::Lane;
@@ -321,8 +321,13 @@ impl Call {
 
     fn poll(&mut self, bench: &Bench) {
         let cx = Context::from_waker(Waker::noop());
-        let (guard, plan, now) = (&bench.guard, &self.plan, bench.now());
-        match self.way.poll(guard, plan, 1, now, &cx, &bench.events) {
+        let (guard, plan) = (&bench.guard, &self.plan);
+        let demand = Demand {
+            cost: 1,
+            now: bench.now(),
+            deadline: Instant::NEVER,
+        };
+        match self.way.poll(guard, plan, &demand, &cx, &bench.events) {
             Gate::Inside if !self.inside => {
                 let others = bench.inside.fetch_add(1, Ordering::Relaxed);
                 assert!(others < MOST_INSIDE, "{others} are inside already");

@@ -37,7 +37,7 @@ pub use breaker::{Breaker, Observation, Override, Permit};
 pub use execution::{Execution, Next};
 pub use plan::{Gist, Plan};
 pub use shadow::ShadowGuard;
-pub use way::{Finding, Gate, Standing, Watch, Way};
+pub use way::{Demand, Finding, Gate, Standing, Watch, Way};
 
 /// What one operation's callers share, and what outlives every reload.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Guard {
         Self {
             breaker: Breaker::new(&plan.breaker, seed, now),
             budget: Budget::new(now),
-            rate: RateLimiter::new(),
+            rate: RateLimiter::new(plan.rate.as_ref()),
             bulkhead: Slots::new(limit, room),
             adaptive: Adaptive::new(),
             shadow: ShadowGuard::default(),
@@ -77,9 +77,7 @@ impl Guard {
             Standing::Enforced,
             watch,
         );
-        if let (Some(old), Some(new)) = (&old.rate, &new.rate) {
-            self.rate.reload(old, new, now);
-        }
+        self.rate.reload(new.rate.as_ref(), now);
         let (limit, room) = places(new);
         self.bulkhead.resize(limit, room).wake();
         self.shadow.reload(&old.shadow, &new.shadow, now, watch);

@@ -56,7 +56,17 @@ impl Bench {
     fn poll_as(&self, whom: usize, way: &mut Way) -> Gate {
         let waker = self.bells.of(whom);
         let cx = Context::from_waker(&waker);
-        way.poll(&self.guard, &self.plan, 1, self.now, &cx, &self.notes)
+        let demand = self.demand();
+        way.poll(&self.guard, &self.plan, &demand, &cx, &self.notes)
+    }
+
+    /// Of somebody who has all the time in the world.
+    fn demand(&self) -> Demand {
+        Demand {
+            cost: 1,
+            now: self.now,
+            deadline: Instant::NEVER,
+        }
     }
 
     fn go_in(&self) -> Way {
@@ -156,8 +166,8 @@ impl Bench {
         assert_eq!(self.guard.bulkhead.occupancy(), (0, 0));
         let bounds = self.plan.concurrency.unwrap();
         assert_eq!(self.guard.adaptive.view(&bounds).1, 0);
-        let settings = self.plan.rate.unwrap();
-        let next = self.guard.rate.reserve(&settings, 1, self.now).unwrap();
+        let next = self.guard.rate.reserve(1, self.now, Instant::NEVER);
+        let next = next.unwrap();
         assert_eq!(next.at, self.now, "no place in the sequence is taken");
         let settings = &self.plan.breaker;
         for probe in [true, true, false] {
@@ -233,7 +243,7 @@ fn each_door_refuses_in_its_own_name_and_whoever_is_refused_holds_nothing() {
     let mut bench = Bench::half_open();
     let probe = bench.go_in();
     let impatient = plan(|rules| quota(rules, 1, 0));
-    bench.plan.rate = impatient.rate;
+    bench.guard.rate.reload(impatient.rate.as_ref(), bench.now);
     let refused = bench.is_refused();
     assert_eq!(
         refused,
@@ -402,8 +412,8 @@ fn a_breaker_that_opens_while_a_call_waits_for_its_moment_refuses_it_then() {
     let left = Some(Duration::from_secs(5));
     let refused = Gate::Refused(refusal(Reason::CircuitOpen, left));
     assert_eq!(bench.poll(&mut second), refused);
-    let settings = bench.plan.rate.unwrap();
-    let next = bench.guard.rate.reserve(&settings, 1, bench.now).unwrap();
+    let next = bench.guard.rate.reserve(1, bench.now, Instant::NEVER);
+    let next = next.unwrap();
     assert_eq!(next.at, bench.now, "its place was given back");
 }
 
