@@ -2,9 +2,12 @@
 //!
 //! A [`Plan`] is an operation's rules compiled; it is replaced whole when rules change. What lives
 //! longer than any rules is kept apart, in the operation's [`Guard`]: its parts are told the rules
-//! with each step or at a reload, so a new rule judges the old state, and nothing is lost. A
-//! [`Way`] leads one attempt in and out again; an [`Execution`] walks one call through its
-//! attempts.
+//! at a reload or with each step, so a new rule judges the old state, and nothing is lost. A [`Way`]
+//! leads one attempt in and out again; an [`Execution`] walks one call through its attempts.
+//!
+//! **Whose rules.** What is shared follows the rules in force; what is a call's own (timeouts,
+//! attempts, backoff, hedges) follows the plan the call began under. So a call that outlives a
+//! reload is counted, judged and limited as everybody is by then, and ends as it was promised.
 //!
 //! ```text
 //! overall deadline > retry or hedge > circuit breaker > rate limit > bulkhead > adaptive limit

@@ -51,8 +51,9 @@ impl ShadowPass {
 impl ShadowGuard {
     /// What the shadow's breaker does, if there is one.
     pub fn state_at(&self, plan: &ShadowPlan, now: Instant) -> Option<StateView> {
+        plan.breaker.as_ref()?;
         let breaker = self.0.get()?.breaker.get()?;
-        Some(breaker.state_at(plan.breaker.as_ref()?, now))
+        Some(breaker.state_at(now))
     }
 
     pub(super) fn admit<W: Watch>(
@@ -87,7 +88,7 @@ impl ShadowGuard {
         let refused = |rejection: Rejection| rejection.reason;
         if let Some(settings) = &plan.breaker {
             let breaker = accounts.breaker(settings, now);
-            let step = breaker.admit(settings, now);
+            let step = breaker.admit(now);
             tell(step.changes, Standing::Shadow, watch);
             pass.permit = Some(step.answer.map_err(refused)?);
         }
@@ -124,7 +125,8 @@ impl ShadowGuard {
         };
         if let (Some(permit), Some(settings)) = (pass.permit, &plan.breaker) {
             let breaker = accounts.breaker(settings, now);
-            let settled = breaker.settle(permit, settings, finding.observation, now, lane);
+            let (trace, observation) = (settings.trace(), finding.observation);
+            let settled = breaker.settle(permit, trace, observation, now, lane);
             tell(settled, Standing::Shadow, watch);
         }
         if pass.slot {
@@ -150,11 +152,10 @@ impl ShadowGuard {
         let accounts = self.accounts(new);
         if let Some(settings) = &new.breaker {
             let breaker = accounts.breaker(settings, now);
-            let changes = match old.breaker {
-                Some(_) => breaker.reload(settings, now),
-                None => breaker.reset(settings, now),
-            };
-            tell(changes, Standing::Shadow, watch);
+            tell(breaker.reload(settings, now), Standing::Shadow, watch);
+            if old.breaker.is_none() {
+                tell(breaker.reset(now), Standing::Shadow, watch);
+            }
         }
         accounts.rate.reload(new.rate.as_ref(), now);
         accounts

@@ -30,8 +30,8 @@ impl Curious<'_> {
     fn ask(&self, at: Instant) {
         let Self { guard, plan, told } = self;
         told.set(told.get() + 1);
-        let _ = guard.breaker.state_at(&plan.breaker, at);
-        let _ = guard.breaker.would_admit(&plan.breaker, at);
+        let _ = guard.breaker.state_at(at);
+        let _ = guard.breaker.would_admit(at);
         let _ = guard.shadow.state_at(&plan.shadow, at);
         let _ = guard.bulkhead.occupancy();
         let _ = plan.concurrency.map(|bounds| guard.adaptive.view(&bounds));

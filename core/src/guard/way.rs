@@ -187,7 +187,7 @@ impl Way {
         } = *demand;
         Ok(Some(match self.stage {
             Stage::Breaker => {
-                self.ask_breaker(guard, plan, now, watch)?;
+                self.ask_breaker(guard, now, watch)?;
                 Stage::Rate
             }
             Stage::Rate if plan.rate.is_some() => {
@@ -198,7 +198,7 @@ impl Way {
             Stage::Rate => Stage::Bulkhead,
             Stage::Moment(at) if now < at => return Ok(None),
             Stage::Moment(_) => {
-                self.ask_again(guard, plan, now, watch)?;
+                self.ask_again(guard, now, watch)?;
                 Stage::Bulkhead
             }
             Stage::Bulkhead => match &plan.bulkhead {
@@ -217,7 +217,7 @@ impl Way {
                     self.slot = true;
                     // Whatever becomes of it now, it is no longer in the queue.
                     self.stage = Stage::Adaptive;
-                    self.ask_again(guard, plan, now, watch)?;
+                    self.ask_again(guard, now, watch)?;
                     Stage::Adaptive
                 }
                 Poll::Pending if now < until => return Ok(None),
@@ -240,11 +240,10 @@ impl Way {
     fn ask_breaker<W: Watch>(
         &mut self,
         guard: &Guard,
-        plan: &Plan,
         now: Instant,
         watch: &W,
     ) -> Result<(), Rejection> {
-        let step = guard.breaker.admit(&plan.breaker, now);
+        let step = guard.breaker.admit(now);
         tell(step.changes, Standing::Enforced, watch);
         self.permit = Some(step.answer?);
         Ok(())
@@ -254,7 +253,6 @@ impl Way {
     fn ask_again<W: Watch>(
         &mut self,
         guard: &Guard,
-        plan: &Plan,
         now: Instant,
         watch: &W,
     ) -> Result<(), Rejection> {
@@ -265,12 +263,12 @@ impl Way {
             return Ok(());
         };
         self.permit = None;
-        let (settings, nothing) = (&plan.breaker, Observation::Neutral);
+        let nothing = Observation::Neutral;
         let given_back = guard
             .breaker
-            .settle(permit, settings, nothing, now, Lane::SHARED);
+            .settle(permit, None, nothing, now, Lane::SHARED);
         tell(given_back, Standing::Enforced, watch);
-        self.ask_breaker(guard, plan, now, watch)
+        self.ask_breaker(guard, now, watch)
     }
 
     fn waits_until(&self) -> Instant {
@@ -314,10 +312,8 @@ impl Way {
         self.stage = Stage::Breaker;
         self.reservation = None;
         if let Some(permit) = self.permit.take() {
-            let (settings, observation) = (&plan.breaker, finding.observation);
-            let settled = guard
-                .breaker
-                .settle(permit, settings, observation, now, lane);
+            let (trace, observation) = (plan.breaker.trace(), finding.observation);
+            let settled = guard.breaker.settle(permit, trace, observation, now, lane);
             tell(settled, Standing::Enforced, watch);
         }
         if std::mem::take(&mut self.slot) {

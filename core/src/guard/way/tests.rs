@@ -101,7 +101,7 @@ impl Bench {
     }
 
     fn state(&self) -> CircuitState {
-        let view = self.guard.breaker.state_at(&self.plan.breaker, self.now);
+        let view = self.guard.breaker.state_at(self.now);
         view.state
     }
 }
@@ -169,9 +169,8 @@ impl Bench {
         let next = self.guard.rate.reserve(1, self.now, Instant::NEVER);
         let next = next.unwrap();
         assert_eq!(next.at, self.now, "no place in the sequence is taken");
-        let settings = &self.plan.breaker;
         for probe in [true, true, false] {
-            let admitted = self.guard.breaker.admit(settings, self.now).answer;
+            let admitted = self.guard.breaker.admit(self.now).answer;
             assert_eq!(admitted.is_ok(), probe);
         }
         assert_eq!(self.state(), CircuitState::HalfOpen, "nothing was learned");
@@ -459,8 +458,7 @@ fn whoever_waits_while_an_operator_forces_it_open_is_refused_and_gives_its_probe
     let mut second = Way::new();
     bench.waits(&mut second);
     let forced = |bench: &Bench, overrides: &[Override]| {
-        let settings = &bench.plan.breaker;
-        let changes = bench.guard.breaker.force(settings, overrides, bench.now);
+        let changes = bench.guard.breaker.force(overrides, bench.now);
         assert!(!changes.is_empty());
     };
     let open = Override {
@@ -490,8 +488,7 @@ fn whoever_was_let_in_by_an_operator_alone_asks_again_once_that_has_ended() {
         forced: Forced::Closed,
         until: bench.now + Duration::from_millis(900),
     };
-    let settings = &bench.plan.breaker;
-    let changes = bench.guard.breaker.force(settings, &[closed], bench.now);
+    let changes = bench.guard.breaker.force(&[closed], bench.now);
     assert!(!changes.is_empty());
     let mut way = Way::new();
     assert_eq!(bench.waits(&mut way), Duration::from_secs(1));
