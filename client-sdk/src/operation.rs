@@ -253,8 +253,7 @@ impl Inner {
 
     /// What the breaker does.
     pub(crate) fn state(&self) -> StateView {
-        let plan = &self.plans.load().plan;
-        self.guard.breaker.state_at(&plan.breaker, clock::now())
+        self.guard.breaker.state_at(clock::now())
     }
 
     #[cold]
@@ -284,8 +283,7 @@ impl Inner {
     }
 
     pub(crate) fn reset(&self) {
-        let plan = &self.plans.load().plan;
-        let changes = self.guard.breaker.reset(&plan.breaker, clock::now());
+        let changes = self.guard.breaker.reset(clock::now());
         for transition in changes.iter() {
             self.announce(transition);
         }

@@ -73,8 +73,8 @@ fn first_failure_opens(permits: u32) -> Settings {
 }
 
 fn call(breaker: &Breaker, settings: &Settings, observation: Observation, now: Instant) {
-    let permit = breaker.admit(settings, now).answer.unwrap();
-    let _ = breaker.settle(permit, settings, observation, now, Lane::SHARED);
+    let permit = breaker.admit(now).answer.unwrap();
+    let _ = breaker.settle(permit, settings.trace(), observation, now, Lane::SHARED);
 }
 
 #[test]
@@ -87,12 +87,12 @@ fn racing_threads_are_never_let_in_beyond_the_probes_and_every_permit_comes_back
         let later = NOW + Duration::from_secs(60);
         let inside = Arc::new(AtomicUsize::new(0));
         let probe = move |breaker: &Breaker, inside: &AtomicUsize| {
-            if let Ok(permit) = breaker.admit(&settings, later).answer {
+            if let Ok(permit) = breaker.admit(later).answer {
                 assert!(inside.fetch_add(1, Ordering::Relaxed) < PERMITS);
                 thread::yield_now();
                 inside.fetch_sub(1, Ordering::Relaxed);
                 let nothing = Observation::Neutral;
-                let _ = breaker.settle(permit, &settings, nothing, later, Lane::SHARED);
+                let _ = breaker.settle(permit, settings.trace(), nothing, later, Lane::SHARED);
             }
         };
         let threads = [(); PERMITS].map(|()| {
@@ -103,7 +103,7 @@ fn racing_threads_are_never_let_in_beyond_the_probes_and_every_permit_comes_back
         for thread in threads {
             thread.join().unwrap();
         }
-        let again = [(); PERMITS + 1].map(|()| breaker.admit(&settings, later).answer.is_ok());
+        let again = [(); PERMITS + 1].map(|()| breaker.admit(later).answer.is_ok());
         assert_eq!(again, [true, true, false]);
     });
 }
@@ -113,16 +113,16 @@ fn an_outcome_that_races_the_end_of_its_state_opens_nothing_afterwards() {
     let settings = first_failure_opens(1);
     model(move || {
         let breaker = Arc::new(Breaker::new(&settings, 0, NOW));
-        let straggler = breaker.admit(&settings, NOW).answer.unwrap();
+        let straggler = breaker.admit(NOW).answer.unwrap();
         let settles = {
             let breaker = Arc::clone(&breaker);
             thread::spawn(move || {
-                let _ = breaker.settle(straggler, &settings, BAD, NOW, Lane::SHARED);
+                let _ = breaker.settle(straggler, settings.trace(), BAD, NOW, Lane::SHARED);
             })
         };
-        let _ = breaker.reset(&settings, NOW);
+        let _ = breaker.reset(NOW);
         settles.join().unwrap();
-        let view = breaker.state_at(&settings, NOW);
+        let view = breaker.state_at(NOW);
         assert_eq!(view.state, CircuitState::Closed);
     });
 }
@@ -142,18 +142,18 @@ fn a_success_that_races_the_end_of_its_state_neither_adds_to_the_new_one_nor_tak
     model(move || {
         let breaker = Arc::new(Breaker::new(&settings, 0, NOW));
         call(&breaker, &settings, GOOD, NOW);
-        let straggler = breaker.admit(&settings, NOW).answer.unwrap();
+        let straggler = breaker.admit(NOW).answer.unwrap();
         let settles = {
             let breaker = Arc::clone(&breaker);
             thread::spawn(move || {
-                let _ = breaker.settle(straggler, &settings, GOOD, NOW, Lane::SHARED);
+                let _ = breaker.settle(straggler, settings.trace(), GOOD, NOW, Lane::SHARED);
             })
         };
-        let _ = breaker.reset(&settings, NOW);
+        let _ = breaker.reset(NOW);
         call(&breaker, &settings, GOOD, NOW);
         settles.join().unwrap();
-        let permit = breaker.admit(&settings, NOW).answer.unwrap();
-        let opened = breaker.settle(permit, &settings, BAD, NOW, Lane::SHARED);
+        let permit = breaker.admit(NOW).answer.unwrap();
+        let opened = breaker.settle(permit, settings.trace(), BAD, NOW, Lane::SHARED);
         let causes: Vec<_> = opened.iter().map(|change| change.cause).collect();
         assert_eq!(causes, [Cause::FailureRatio { bad: 1, total: 2 }]);
     });
@@ -227,17 +227,17 @@ fn two_are_never_promised_the_same_moment_and_at_most_one_place_passes_unused() 
             burst: 1,
             max_wait: Duration::from_secs(60),
         });
-        let limiter = Arc::new(RateLimiter::new());
+        let limiter = Arc::new(RateLimiter::new(Some(&settings)));
         let other = {
             let limiter = Arc::clone(&limiter);
             thread::spawn(move || {
-                let taken = limiter.reserve(&settings, 1, NOW).unwrap();
+                let taken = limiter.reserve(1, NOW, Instant::NEVER).unwrap();
                 limiter.give_back(taken);
             })
         };
-        let mine = limiter.reserve(&settings, 1, NOW).unwrap().at;
+        let mine = limiter.reserve(1, NOW, Instant::NEVER).unwrap().at;
         other.join().unwrap();
-        let next = limiter.reserve(&settings, 1, NOW).unwrap().at;
+        let next = limiter.reserve(1, NOW, Instant::NEVER).unwrap().at;
         assert!(next >= mine + Duration::from_secs(1));
         assert!(next <= NOW + Duration::from_secs(2));
     });

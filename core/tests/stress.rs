@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use fusebox_core::guard::breaker::{Changes, Forced};
 use fusebox_core::guard::{
-    Finding, Gate, Guard, Observation, Override, Plan, Standing, Watch, Way,
+    Demand, Finding, Gate, Guard, Observation, Override, Plan, Standing, Watch, Way,
 };
 use fusebox_core::key::{Kind, Labels, OperationName, Service};
 use fusebox_core::lane::Lane;
@@ -186,8 +186,7 @@ impl Bench {
                 0 => self.reload(|old| plan(&mut random, Some(old))),
                 1 => self.force(&mut random),
                 2 if one_in(&mut random, 4) => {
-                    let settings = self.plan().breaker;
-                    self.tell(self.guard.breaker.reset(&settings, self.now()));
+                    self.tell(self.guard.breaker.reset(self.now()));
                 }
                 3..10 => self.wait(Duration::from_micros(random.draw() % 10_000)),
                 10..20 if calls.len() < 6 => calls.push(Call::new(self.plan())),
@@ -221,8 +220,7 @@ impl Bench {
                 until: self.now() + Duration::from_micros(random.draw() % 20_000),
             })
             .collect();
-        let settings = self.plan().breaker;
-        self.tell(self.guard.breaker.force(&settings, &overrides, self.now()));
+        self.tell(self.guard.breaker.force(&overrides, self.now()));
     }
 
     fn tell(&self, changes: Changes) {
@@ -235,18 +233,14 @@ impl Bench {
         assert_eq!(self.guard.bulkhead.occupancy(), (0, 0));
         let any = ConcurrencyBounds { min: 1, max: 1 };
         assert_eq!(self.guard.adaptive.view(&any).1, 0);
-        let settings = self.plan().breaker;
-        self.tell(self.guard.breaker.force(&settings, &[], self.now()));
+        self.tell(self.guard.breaker.force(&[], self.now()));
         self.assert_every_state_was_entered_as_often_as_left();
         self.assert_successes_close_it();
         self.assert_the_trial_has_all_its_slots();
     }
 
     fn state(&self) -> CircuitState {
-        let view = self
-            .guard
-            .breaker
-            .state_at(&self.plan().breaker, self.now());
+        let view = self.guard.breaker.state_at(self.now());
         view.state
     }
 
@@ -264,14 +258,13 @@ impl Bench {
 
     /// As they could not if a probe's permit were still out.
     fn assert_successes_close_it(&self) {
-        let settings = self.plan().breaker;
         while self.state() != CircuitState::Closed {
             self.wait(Duration::from_secs(1));
             let now = self.now();
-            match self.guard.breaker.admit(&settings, now).answer {
+            match self.guard.breaker.admit(now).answer {
                 Ok(permit) => {
                     let (breaker, good) = (&self.guard.breaker, Observation::Good { slow: false });
-                    let _ = breaker.settle(permit, &settings, good, now, Lane::SHARED);
+                    let _ = breaker.settle(permit, None, good, now, Lane::SHARED);
                 }
                 // It has opened again by what earlier probes showed.
                 Err(refused) => assert!(refused.retry_after.is_some(), "{refused:?}"),
@@ -321,8 +314,13 @@ impl Call {
 
     fn poll(&mut self, bench: &Bench) {
         let cx = Context::from_waker(Waker::noop());
-        let (guard, plan, now) = (&bench.guard, &self.plan, bench.now());
-        match self.way.poll(guard, plan, 1, now, &cx, &bench.events) {
+        let (guard, plan) = (&bench.guard, &self.plan);
+        let demand = Demand {
+            cost: 1,
+            now: bench.now(),
+            deadline: Instant::NEVER,
+        };
+        match self.way.poll(guard, plan, &demand, &cx, &bench.events) {
             Gate::Inside if !self.inside => {
                 let others = bench.inside.fetch_add(1, Ordering::Relaxed);
                 assert!(others < MOST_INSIDE, "{others} are inside already");

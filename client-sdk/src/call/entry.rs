@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use fusebox_core::guard::{Gate, Observation, Permit, Plan, Way};
+use fusebox_core::guard::{Demand, Gate, Observation, Permit, Plan, Way};
 use fusebox_core::lane::Lane;
 use fusebox_core::outcome::Rejection;
 use fusebox_core::time::Instant;
@@ -98,9 +98,9 @@ impl Run<'_> {
             self.leave_without(plan);
             return Err(Stop::OutOfTime);
         }
-        let (inner, cost, now) = (self.inner, self.asking.cost, self.now);
+        let (inner, demand) = (self.inner, self.demand(deadline));
         let mut way = self.take_way();
-        let gate = way.poll(&inner.guard, plan, cost, now, cx, inner);
+        let gate = way.poll(&inner.guard, plan, &demand, cx, inner);
         self.holds = Holding::Way(way);
         match gate {
             Gate::Inside => {
@@ -124,6 +124,15 @@ impl Run<'_> {
                 let rejection = way.refuse_to_wait(&inner.guard, &held.plan, now, inner);
                 Err(Stop::Refused(rejection))
             }
+        }
+    }
+
+    /// What an attempt asks for now, of a call that must have ended by `deadline`.
+    pub(super) const fn demand(&self, deadline: Instant) -> Demand {
+        Demand {
+            cost: self.asking.cost,
+            now: self.now,
+            deadline,
         }
     }
 

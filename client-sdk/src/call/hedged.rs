@@ -234,6 +234,9 @@ impl<'r, 'a, Fut> Race<'r, 'a, Fut> {
     }
 
     fn admit_hedge(&mut self) -> Option<Way> {
+        let demand = self
+            .run
+            .demand(self.run.execution.deadline(&self.held.plan));
         let Run {
             inner,
             asking,
@@ -244,7 +247,7 @@ impl<'r, 'a, Fut> Race<'r, 'a, Fut> {
         let (guard, plan, now) = (&inner.guard, &self.held.plan, *now);
         let mut way = Way::new();
         let cx = Context::from_waker(Waker::noop());
-        match way.poll(guard, plan, asking.cost, now, &cx, *inner) {
+        match way.poll(guard, plan, &demand, &cx, *inner) {
             Gate::Inside => {}
             Gate::Refused(_) => return None,
             Gate::Wait(_) => {

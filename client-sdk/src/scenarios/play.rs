@@ -189,9 +189,8 @@ impl Stage {
     fn enforce_overrides(&self) {
         let inner = self.inner();
         let overrides: Vec<_> = self.overrides.iter().map(|(_, known)| *known).collect();
-        let settings = inner.plans.load().plan.breaker;
         let breaker = &inner.guard.breaker;
-        for change in breaker.force(&settings, &overrides, clock::now()).iter() {
+        for change in breaker.force(&overrides, clock::now()).iter() {
             inner.changed(change, Standing::Enforced);
         }
     }

@@ -122,7 +122,7 @@ impl Execution {
         };
         let waking = now + Span::from(delay);
         let makes_sense = waking < self.deadline(plan)
-            && guard.breaker.would_admit(&plan.breaker, waking)
+            && guard.breaker.would_admit(waking)
             && guard.budget.withdraw(&plan.budget, first_attempts, now);
         if !makes_sense {
             return Next::Return;

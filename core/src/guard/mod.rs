@@ -2,9 +2,12 @@
 //!
 //! A [`Plan`] is an operation's rules compiled; it is replaced whole when rules change. What lives
 //! longer than any rules is kept apart, in the operation's [`Guard`]: its parts are told the rules
-//! with each step or at a reload, so a new rule judges the old state, and nothing is lost. A
-//! [`Way`] leads one attempt in and out again; an [`Execution`] walks one call through its
-//! attempts.
+//! at a reload or with each step, so a new rule judges the old state, and nothing is lost. A [`Way`]
+//! leads one attempt in and out again; an [`Execution`] walks one call through its attempts.
+//!
+//! **Whose rules.** What is shared follows the rules in force; what is a call's own (timeouts,
+//! attempts, backoff, hedges) follows the plan the call began under. So a call that outlives a
+//! reload is counted, judged and limited as everybody is by then, and ends as it was promised.
 //!
 //! ```text
 //! overall deadline > retry or hedge > circuit breaker > rate limit > bulkhead > adaptive limit
@@ -37,7 +40,7 @@ pub use breaker::{Breaker, Observation, Override, Permit};
 pub use execution::{Execution, Next};
 pub use plan::{Gist, Plan};
 pub use shadow::ShadowGuard;
-pub use way::{Finding, Gate, Standing, Watch, Way};
+pub use way::{Demand, Finding, Gate, Standing, Watch, Way};
 
 /// What one operation's callers share, and what outlives every reload.
 #[derive(Debug)]
@@ -63,7 +66,7 @@ impl Guard {
         Self {
             breaker: Breaker::new(&plan.breaker, seed, now),
             budget: Budget::new(now),
-            rate: RateLimiter::new(),
+            rate: RateLimiter::new(plan.rate.as_ref()),
             bulkhead: Slots::new(limit, room),
             adaptive: Adaptive::new(),
             shadow: ShadowGuard::default(),
@@ -77,9 +80,7 @@ impl Guard {
             Standing::Enforced,
             watch,
         );
-        if let (Some(old), Some(new)) = (&old.rate, &new.rate) {
-            self.rate.reload(old, new, now);
-        }
+        self.rate.reload(new.rate.as_ref(), now);
         let (limit, room) = places(new);
         self.bulkhead.resize(limit, room).wake();
         self.shadow.reload(&old.shadow, &new.shadow, now, watch);

@@ -11,10 +11,17 @@
 //! ```
 //!
 //! A call that may wait is given its moment in advance and keeps it, whatever rules come meanwhile:
-//! a reservation is honoured. One that leaves early gives its place back only if nobody reserved
-//! behind it; otherwise the others keep their moments and its own passes unused.
+//! a reservation is honoured. Nobody is given one that comes too late for it: neither beyond the
+//! quota's longest wait nor beyond the caller's own deadline. Else, under more load than the rate,
+//! everybody would reserve a moment that he does not live to see. One that leaves early gives its
+//! place back only if nobody reserved behind it; otherwise the others keep their moments and its own
+//! passes unused.
+//!
+//! The quota is kept here, not handed in with each call: the arrival time is counted in its
+//! intervals, so both change together, under one lock. A call that began under another quota takes
+//! what a permit costs now.
 
-use crate::atomics::{AtomicU64, Ordering};
+use crate::atomics::{Mutex, lock};
 use crate::outcome::{Reason, Rejection};
 use crate::policy::rules::Quota;
 use crate::time::{Instant, Span};
@@ -41,8 +48,15 @@ pub struct Reservation {
 /// The state of one operation's rate limit.
 #[derive(Debug)]
 pub struct RateLimiter {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// None: there is no limit.
+    settings: Option<RateSettings>,
     /// Nanoseconds since the origin.
-    arrival: AtomicU64,
+    arrival: u64,
 }
 
 impl RateSettings {
@@ -59,94 +73,89 @@ impl RateSettings {
     fn cost(&self, permits: u32) -> u64 {
         self.interval.as_nanos().saturating_mul(permits.into())
     }
-}
 
-impl Default for RateLimiter {
-    fn default() -> Self {
-        Self::new()
+    /// What `used` nanoseconds of these intervals come to in those of `new`.
+    fn carry(&self, used: u64, new: &Self) -> u64 {
+        let scaled = u128::from(used) * u128::from(new.interval.as_nanos())
+            / u128::from(self.interval.as_nanos());
+        u64::try_from(scaled).unwrap_or(u64::MAX)
     }
 }
 
 impl RateLimiter {
-    /// A limiter that has let nothing through.
-    pub fn new() -> Self {
+    /// A limiter that has let nothing through; without `settings` it lets everybody through.
+    pub fn new(settings: Option<&RateSettings>) -> Self {
         Self {
-            arrival: AtomicU64::new(0),
+            inner: Mutex::new(Inner {
+                settings: settings.copied(),
+                arrival: 0,
+            }),
         }
     }
 
-    /// Asks for `permits` at once. Refused if the wait for them is too long, with the time until it
-    /// no longer is; and for good (no such time) if they are more than the burst.
+    /// Asks for `permits` at once, by a caller who must have an answer before `deadline`. Refused if
+    /// the wait for them is too long, with the time until it no longer is; and for good (no such
+    /// time) if they are more than the burst.
     pub fn reserve(
         &self,
-        settings: &RateSettings,
         permits: u32,
         now: Instant,
+        deadline: Instant,
     ) -> Result<Reservation, Rejection> {
         let refused = |retry_after| Rejection {
             reason: Reason::RateLimited,
             retry_after,
         };
+        let mut inner = lock(&self.inner);
+        let Some(settings) = &inner.settings else {
+            return Ok(Reservation {
+                at: now,
+                arrival: inner.arrival,
+                cost: 0,
+            });
+        };
         if permits > settings.burst {
             return Err(refused(None));
         }
         let cost = settings.cost(permits);
-        // Relaxed throughout: the arrival time is the whole state, nothing else is published by it.
-        let mut seen = self.arrival.load(Ordering::Relaxed);
-        loop {
-            let arrival = seen.max(now.as_nanos()).saturating_add(cost);
-            let at = Instant::from_nanos(arrival.saturating_sub(settings.cost(settings.burst)));
-            let wait = at.span_since(now);
-            if wait > settings.max_wait {
-                let beyond = wait.as_nanos() - settings.max_wait.as_nanos();
-                return Err(refused(Some(Span::from_nanos(beyond).as_duration())));
-            }
-            match self.arrival.compare_exchange_weak(
-                seen,
-                arrival,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) => {
-                    let at = now + wait;
-                    return Ok(Reservation { at, arrival, cost });
-                }
-                Err(current) => seen = current,
-            }
+        let arrival = inner.arrival.max(now.as_nanos()).saturating_add(cost);
+        let at = Instant::from_nanos(arrival.saturating_sub(settings.cost(settings.burst)));
+        let wait = at.span_since(now);
+        let patience = settings.max_wait.min(deadline.span_since(now));
+        let comes_too_late = wait > Span::ZERO && at >= deadline;
+        if wait > patience || comes_too_late {
+            let beyond = wait.as_nanos().saturating_sub(patience.as_nanos());
+            return Err(refused(Some(Span::from_nanos(beyond).as_duration())));
         }
+        inner.arrival = arrival;
+        Ok(Reservation {
+            at: now + wait,
+            arrival,
+            cost,
+        })
     }
 
-    /// Takes a reservation back whose call was not made.
+    /// Takes a reservation back whose call was not made; unless somebody reserved behind it, or the
+    /// interval changed.
     pub fn give_back(&self, reservation: Reservation) {
         let Reservation { arrival, cost, .. } = reservation;
-        // Relaxed: see `reserve`. Failing means that somebody reserved behind it.
-        let _ = self.arrival.compare_exchange(
-            arrival,
-            arrival - cost,
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-        );
+        let mut inner = lock(&self.inner);
+        if inner.arrival == arrival {
+            inner.arrival = arrival.saturating_sub(cost);
+        }
     }
 
-    /// Carries what has been used over to new settings: as many permits stay used, at the new
-    /// interval. Reservations keep their moments.
-    pub fn reload(&self, old: &RateSettings, new: &RateSettings, now: Instant) {
-        if old.interval == new.interval {
-            return;
-        }
-        let carry = |arrival: u64| {
-            let used = arrival
-                .checked_sub(now.as_nanos())
-                .filter(|&used| used > 0)?;
-            let scaled = u128::from(used) * u128::from(new.interval.as_nanos())
-                / u128::from(old.interval.as_nanos());
-            let scaled = u64::try_from(scaled).unwrap_or(u64::MAX);
-            Some(now.as_nanos().saturating_add(scaled))
+    /// Puts `settings` in force. As many permits as have been used stay used, at the new interval,
+    /// and reservations keep their moments; where there was no limit nothing was used.
+    pub fn reload(&self, settings: Option<&RateSettings>, now: Instant) {
+        let mut inner = lock(&self.inner);
+        let used = inner.arrival.saturating_sub(now.as_nanos());
+        inner.arrival = match (&inner.settings, settings) {
+            (Some(old), Some(new)) if old.interval == new.interval || used == 0 => inner.arrival,
+            (Some(old), Some(new)) => now.as_nanos().saturating_add(old.carry(used, new)),
+            _ => 0,
         };
-        // Relaxed: see `reserve`. The closure declines where nothing is in use.
-        let _ = self
-            .arrival
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, carry);
+        inner.settings = settings.copied();
     }
 }
 

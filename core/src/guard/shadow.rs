@@ -10,7 +10,7 @@ use super::breaker::{Breaker, Permit, Settings, StateView};
 use super::plan::{BulkheadSettings, ShadowPlan};
 use super::rate::RateLimiter;
 use super::slots::{Entered, Slots};
-use super::way::{Finding, Standing, Watch, tell};
+use super::way::{Demand, Finding, Standing, Watch, tell};
 use crate::lane::Lane;
 use crate::outcome::{Reason, Rejection};
 use crate::time::Instant;
@@ -51,20 +51,20 @@ impl ShadowPass {
 impl ShadowGuard {
     /// What the shadow's breaker does, if there is one.
     pub fn state_at(&self, plan: &ShadowPlan, now: Instant) -> Option<StateView> {
+        plan.breaker.as_ref()?;
         let breaker = self.0.get()?.breaker.get()?;
-        Some(breaker.state_at(plan.breaker.as_ref()?, now))
+        Some(breaker.state_at(now))
     }
 
     pub(super) fn admit<W: Watch>(
         &self,
         plan: &ShadowPlan,
-        cost: u32,
-        now: Instant,
+        demand: &Demand,
         watch: &W,
     ) -> ShadowPass {
         let mut pass = ShadowPass::NONE;
         if *plan != ShadowPlan::default()
-            && let Err(reason) = self.enter(&mut pass, plan, cost, now, watch)
+            && let Err(reason) = self.enter(&mut pass, plan, demand, watch)
         {
             watch.would_refuse(reason);
         }
@@ -76,23 +76,25 @@ impl ShadowGuard {
         &self,
         pass: &mut ShadowPass,
         plan: &ShadowPlan,
-        cost: u32,
-        now: Instant,
+        demand: &Demand,
         watch: &W,
     ) -> Result<(), Reason> {
-        let accounts = self.accounts(plan.bulkhead.as_ref());
+        let Demand {
+            cost,
+            now,
+            deadline,
+        } = *demand;
+        let accounts = self.accounts(plan);
         let refused = |rejection: Rejection| rejection.reason;
         if let Some(settings) = &plan.breaker {
             let breaker = accounts.breaker(settings, now);
-            let step = breaker.admit(settings, now);
+            let step = breaker.admit(now);
             tell(step.changes, Standing::Shadow, watch);
             pass.permit = Some(step.answer.map_err(refused)?);
         }
-        if let Some(settings) = &plan.rate {
-            accounts
-                .rate
-                .reserve(settings, cost, now)
-                .map_err(refused)?;
+        if plan.rate.is_some() {
+            let reserved = accounts.rate.reserve(cost, now, deadline);
+            reserved.map_err(refused)?;
         }
         if plan.bulkhead.is_some() {
             match accounts.bulkhead.enter() {
@@ -123,7 +125,8 @@ impl ShadowGuard {
         };
         if let (Some(permit), Some(settings)) = (pass.permit, &plan.breaker) {
             let breaker = accounts.breaker(settings, now);
-            let settled = breaker.settle(permit, settings, finding.observation, now, lane);
+            let (trace, observation) = (settings.trace(), finding.observation);
+            let settled = breaker.settle(permit, trace, observation, now, lane);
             tell(settled, Standing::Shadow, watch);
         }
         if pass.slot {
@@ -135,8 +138,7 @@ impl ShadowGuard {
         }
     }
 
-    /// Carries what was counted over to the next plan; a breaker that was not on trial before
-    /// begins anew.
+    /// Carries what was counted over to the next plan; what was not on trial before begins anew.
     pub(super) fn reload<W: Watch>(
         &self,
         old: &ShadowPlan,
@@ -144,31 +146,30 @@ impl ShadowGuard {
         now: Instant,
         watch: &W,
     ) {
-        let Some(accounts) = self.0.get() else {
+        if self.0.get().is_none() && *new == ShadowPlan::default() {
             return;
-        };
-        if let (Some(settings), Some(breaker)) = (&new.breaker, accounts.breaker.get()) {
-            let changes = match old.breaker {
-                Some(_) => breaker.reload(settings, now),
-                None => breaker.reset(settings, now),
-            };
-            tell(changes, Standing::Shadow, watch);
         }
-        if let (Some(old), Some(new)) = (&old.rate, &new.rate) {
-            accounts.rate.reload(old, new, now);
+        let accounts = self.accounts(new);
+        if let Some(settings) = &new.breaker {
+            let breaker = accounts.breaker(settings, now);
+            tell(breaker.reload(settings, now), Standing::Shadow, watch);
+            if old.breaker.is_none() {
+                tell(breaker.reset(now), Standing::Shadow, watch);
+            }
         }
+        accounts.rate.reload(new.rate.as_ref(), now);
         accounts
             .bulkhead
             .resize(places(new.bulkhead.as_ref()), 0)
             .wake();
     }
 
-    fn accounts(&self, bulkhead: Option<&BulkheadSettings>) -> &Accounts {
+    fn accounts(&self, plan: &ShadowPlan) -> &Accounts {
         self.0.get_or_init(|| {
             Box::new(Accounts {
                 breaker: OnceLock::new(),
-                rate: RateLimiter::new(),
-                bulkhead: Slots::new(places(bulkhead), 0),
+                rate: RateLimiter::new(plan.rate.as_ref()),
+                bulkhead: Slots::new(places(plan.bulkhead.as_ref()), 0),
                 adaptive: Adaptive::new(),
             })
         })

@@ -30,8 +30,8 @@ impl Curious<'_> {
     fn ask(&self, at: Instant) {
         let Self { guard, plan, told } = self;
         told.set(told.get() + 1);
-        let _ = guard.breaker.state_at(&plan.breaker, at);
-        let _ = guard.breaker.would_admit(&plan.breaker, at);
+        let _ = guard.breaker.state_at(at);
+        let _ = guard.breaker.would_admit(at);
         let _ = guard.shadow.state_at(&plan.shadow, at);
         let _ = guard.bulkhead.occupancy();
         let _ = plan.concurrency.map(|bounds| guard.adaptive.view(&bounds));
@@ -46,6 +46,15 @@ impl Watch for Curious<'_> {
 
     fn would_refuse(&self, _: Reason) {
         self.ask(Instant::ORIGIN);
+    }
+}
+
+/// Of somebody who has all the time in the world.
+fn demand(now: Instant) -> Demand {
+    Demand {
+        cost: 1,
+        now,
+        deadline: Instant::NEVER,
     }
 }
 
@@ -85,7 +94,10 @@ fn whoever_is_told_may_ask_the_guard_at_once() {
     for secs in [0, 60, 120] {
         let now = Instant::ORIGIN + Duration::from_secs(secs);
         let mut way = Way::new();
-        assert_eq!(way.poll(&guard, &plan, 1, now, &cx, &watch), Gate::Inside);
+        assert_eq!(
+            way.poll(&guard, &plan, &demand(now), &cx, &watch),
+            Gate::Inside
+        );
         way.settle(&guard, &plan, FAILED, now, Lane::SHARED, &watch);
     }
     guard.reload(&plan, &plan, Instant::ORIGIN, &watch);
@@ -114,7 +126,7 @@ fn rules_that_change_a_thousand_times_forget_nothing() {
     let now = Instant::ORIGIN;
     let mut inside = Way::new();
     assert_eq!(
-        inside.poll(&guard, &plans[0], 1, now, &cx, &watch),
+        inside.poll(&guard, &plans[0], &demand(now), &cx, &watch),
         Gate::Inside
     );
     for change in 0..1000 {
@@ -122,7 +134,10 @@ fn rules_that_change_a_thousand_times_forget_nothing() {
         guard.reload(old, new, now, &watch);
         if change % 250 == 0 {
             let mut way = Way::new();
-            assert_eq!(way.poll(&guard, new, 1, now, &cx, &watch), Gate::Inside);
+            assert_eq!(
+                way.poll(&guard, new, &demand(now), &cx, &watch),
+                Gate::Inside
+            );
             way.settle(&guard, new, FAILED, now, Lane::SHARED, &watch);
         }
     }

@@ -66,6 +66,17 @@ enum Stage {
     Inside,
 }
 
+/// What an attempt asks of a guard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Demand {
+    /// What it takes of the rate limit, in permits.
+    pub cost: u32,
+    /// The present.
+    pub now: Instant,
+    /// When whoever made it must have an answer: a moment that comes later is of no use.
+    pub deadline: Instant,
+}
+
 /// What an attempt showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -135,27 +146,26 @@ impl Way {
         self.permit
     }
 
-    /// Goes on as far as it can. `cost` is what the call takes of the rate limit, in permits.
+    /// Goes on as far as it can.
     pub fn poll<W: Watch>(
         &mut self,
         guard: &Guard,
         plan: &Plan,
-        cost: u32,
-        now: Instant,
+        demand: &Demand,
         cx: &Context<'_>,
         watch: &W,
     ) -> Gate {
         while self.stage != Stage::Inside {
-            match self.step(guard, plan, cost, now, cx, watch) {
+            match self.step(guard, plan, demand, cx, watch) {
                 Ok(Some(stage)) => self.stage = stage,
                 Ok(None) => return Gate::Wait(self.waits_until()),
                 Err(rejection) => {
-                    self.take_back(guard, plan, now, Lane::SHARED, watch);
+                    self.take_back(guard, plan, demand.now, Lane::SHARED, watch);
                     return Gate::Refused(rejection);
                 }
             }
             if self.stage == Stage::Inside {
-                self.shadow = guard.shadow.admit(&plan.shadow, cost, now, watch);
+                self.shadow = guard.shadow.admit(&plan.shadow, demand, watch);
             }
         }
         Gate::Inside
@@ -166,27 +176,29 @@ impl Way {
         &mut self,
         guard: &Guard,
         plan: &Plan,
-        cost: u32,
-        now: Instant,
+        demand: &Demand,
         cx: &Context<'_>,
         watch: &W,
     ) -> Result<Option<Stage>, Rejection> {
+        let Demand {
+            cost,
+            now,
+            deadline,
+        } = *demand;
         Ok(Some(match self.stage {
             Stage::Breaker => {
-                self.ask_breaker(guard, plan, now, watch)?;
+                self.ask_breaker(guard, now, watch)?;
                 Stage::Rate
             }
-            Stage::Rate => match &plan.rate {
-                None => Stage::Bulkhead,
-                Some(settings) => {
-                    let reservation = guard.rate.reserve(settings, cost, now)?;
-                    self.reservation = Some(reservation);
-                    Stage::Moment(reservation.at)
-                }
-            },
+            Stage::Rate if plan.rate.is_some() => {
+                let reservation = guard.rate.reserve(cost, now, deadline)?;
+                self.reservation = Some(reservation);
+                Stage::Moment(reservation.at)
+            }
+            Stage::Rate => Stage::Bulkhead,
             Stage::Moment(at) if now < at => return Ok(None),
             Stage::Moment(_) => {
-                self.ask_again(guard, plan, now, watch)?;
+                self.ask_again(guard, now, watch)?;
                 Stage::Bulkhead
             }
             Stage::Bulkhead => match &plan.bulkhead {
@@ -205,7 +217,7 @@ impl Way {
                     self.slot = true;
                     // Whatever becomes of it now, it is no longer in the queue.
                     self.stage = Stage::Adaptive;
-                    self.ask_again(guard, plan, now, watch)?;
+                    self.ask_again(guard, now, watch)?;
                     Stage::Adaptive
                 }
                 Poll::Pending if now < until => return Ok(None),
@@ -228,11 +240,10 @@ impl Way {
     fn ask_breaker<W: Watch>(
         &mut self,
         guard: &Guard,
-        plan: &Plan,
         now: Instant,
         watch: &W,
     ) -> Result<(), Rejection> {
-        let step = guard.breaker.admit(&plan.breaker, now);
+        let step = guard.breaker.admit(now);
         tell(step.changes, Standing::Enforced, watch);
         self.permit = Some(step.answer?);
         Ok(())
@@ -242,7 +253,6 @@ impl Way {
     fn ask_again<W: Watch>(
         &mut self,
         guard: &Guard,
-        plan: &Plan,
         now: Instant,
         watch: &W,
     ) -> Result<(), Rejection> {
@@ -253,12 +263,12 @@ impl Way {
             return Ok(());
         };
         self.permit = None;
-        let (settings, nothing) = (&plan.breaker, Observation::Neutral);
+        let nothing = Observation::Neutral;
         let given_back = guard
             .breaker
-            .settle(permit, settings, nothing, now, Lane::SHARED);
+            .settle(permit, None, nothing, now, Lane::SHARED);
         tell(given_back, Standing::Enforced, watch);
-        self.ask_breaker(guard, plan, now, watch)
+        self.ask_breaker(guard, now, watch)
     }
 
     fn waits_until(&self) -> Instant {
@@ -302,10 +312,8 @@ impl Way {
         self.stage = Stage::Breaker;
         self.reservation = None;
         if let Some(permit) = self.permit.take() {
-            let (settings, observation) = (&plan.breaker, finding.observation);
-            let settled = guard
-                .breaker
-                .settle(permit, settings, observation, now, lane);
+            let (trace, observation) = (plan.breaker.trace(), finding.observation);
+            let settled = guard.breaker.settle(permit, trace, observation, now, lane);
             tell(settled, Standing::Enforced, watch);
         }
         if std::mem::take(&mut self.slot) {

@@ -7,12 +7,12 @@ use super::ramp::Ramp;
 use super::settings::Settings;
 use super::window::Troubles;
 use crate::random::Random;
+use crate::time::{Instant, Span};
 
 /// What stands under the breaker's mutex.
 #[derive(Debug)]
 pub(super) struct Inner {
-    /// The rules in force. A caller judges by those it came with, which may be older; what all
-    /// callers are told to look out for follows these.
+    /// The rules in force, by which everything is judged.
     pub(super) present: Settings,
     /// What the present state has seen.
     pub(super) account: Account,
@@ -45,5 +45,21 @@ impl Inner {
             overrides: Overrides::default(),
             random: Random::seeded(seed),
         }
+    }
+
+    /// Lets a probe out, if one more may.
+    pub(super) fn let_probe_out(&mut self, now: Instant) -> bool {
+        self.account.probes.take(&self.present, now)
+    }
+
+    /// Since when, as of `now`, the probes that are out have been out for too long.
+    pub(super) fn hung_since(&self, now: Instant) -> Option<Instant> {
+        self.account.probes.hung_since(&self.present, now)
+    }
+
+    /// How long the open state after a hung half-open one lasts, at most.
+    pub(super) fn next_opening(&self) -> Span {
+        let opening = self.openings.saturating_add(1);
+        self.present.opening.length(opening, 0)
     }
 }

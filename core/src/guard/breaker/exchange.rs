@@ -83,8 +83,12 @@ impl Changes {
     pub(super) const NONE: Self = Self([None; Self::MOST]);
 
     pub(super) fn add(&mut self, transition: impl Into<Option<Transition>>) {
+        let Some(transition) = transition.into() else {
+            return;
+        };
         let free = self.0.iter_mut().find(|place| place.is_none());
-        if let (Some(place), Some(transition)) = (free, transition.into()) {
+        debug_assert!(free.is_some(), "more than a step holds: {transition:?}");
+        if let Some(place) = free {
             *place = Some(transition);
         }
     }

@@ -10,7 +10,7 @@ use super::exchange::{Changes, Observation, Permit, Step};
 use super::figures::Figures;
 use super::forced::Forced;
 use super::ramp::Ramp;
-use super::settings::{RatioSettings, Settings, WindowSettings};
+use super::settings::{RatioSettings, WindowSettings};
 use super::word::{Flags, Word};
 use crate::atomics::{Ordering, lock};
 use crate::lane::Lane;
@@ -19,13 +19,9 @@ use crate::time::{Instant, Span};
 
 impl Breaker {
     #[cold]
-    pub(super) fn admit_slowly(
-        &self,
-        settings: &Settings,
-        now: Instant,
-    ) -> Step<Result<Permit, Rejection>> {
+    pub(super) fn admit_slowly(&self, now: Instant) -> Step<Result<Permit, Rejection>> {
         let mut inner = lock(&self.inner);
-        let mut changes = self.catch_up(&mut inner, settings, now);
+        let mut changes = self.catch_up(&mut inner, now);
         let answer = match inner.overrides.in_force(now) {
             Some(known) if known.forced == Forced::Open => Err(Rejection {
                 reason: Reason::ForcedOpen,
@@ -33,9 +29,9 @@ impl Breaker {
             }),
             // The breaker's own opinion is asked all the same: what it lets through it counts.
             Some(_) => Ok(self
-                .admit_as_state_says(&mut inner, settings, now, &mut changes)
+                .admit_as_state_says(&mut inner, now, &mut changes)
                 .unwrap_or(Permit::FORCED)),
-            None => self.admit_as_state_says(&mut inner, settings, now, &mut changes),
+            None => self.admit_as_state_says(&mut inner, now, &mut changes),
         };
         Step { answer, changes }
     }
@@ -43,13 +39,12 @@ impl Breaker {
     fn admit_as_state_says(
         &self,
         inner: &mut Inner,
-        settings: &Settings,
         now: Instant,
         changes: &mut Changes,
     ) -> Result<Permit, Rejection> {
-        if self.load().state() == CircuitState::Open && now >= self.open_until(inner, settings) {
+        if self.load().state() == CircuitState::Open && now >= self.open_until(inner) {
             let to = CircuitState::HalfOpen;
-            changes.add(self.enter(inner, settings, to, Cause::OpenElapsed, now));
+            changes.add(self.enter(inner, to, Cause::OpenElapsed, now));
         }
         let word = self.load();
         let refused = |reason, retry_after| {
@@ -60,13 +55,13 @@ impl Breaker {
         };
         match word.state() {
             CircuitState::Open => {
-                let left = self.open_until(inner, settings).since(now);
+                let left = self.open_until(inner).since(now);
                 return refused(Reason::CircuitOpen, Some(left));
             }
-            CircuitState::HalfOpen if !inner.account.probes.take(settings, now) => {
+            CircuitState::HalfOpen if !inner.let_probe_out(now) => {
                 return refused(Reason::CircuitOpen, None);
             }
-            CircuitState::Closed if !self.ramp_lets_in(inner, settings, now) => {
+            CircuitState::Closed if !self.ramp_lets_in(inner, now) => {
                 return refused(Reason::Recovering, None);
             }
             CircuitState::Closed | CircuitState::HalfOpen => {}
@@ -77,8 +72,8 @@ impl Breaker {
     }
 
     /// Whether this caller belongs to the share that the ramp lets in.
-    fn ramp_lets_in(&self, inner: &mut Inner, settings: &Settings, now: Instant) -> bool {
-        if let Some(share) = self.ramp(inner, settings, now) {
+    fn ramp_lets_in(&self, inner: &mut Inner, now: Instant) -> bool {
+        if let Some(share) = self.ramp(inner, now) {
             return inner.account.ramp.admits(share);
         }
         if inner.account.ramp.end() {
@@ -88,33 +83,30 @@ impl Breaker {
     }
 
     /// The share let in, while the ramp lasts.
-    pub(super) fn ramp(&self, inner: &Inner, settings: &Settings, now: Instant) -> Option<u32> {
+    pub(super) fn ramp(&self, inner: &Inner, now: Instant) -> Option<u32> {
         let elapsed = now.span_since(self.changed_at());
-        inner.account.ramp.share(elapsed, settings.ramp)
+        inner.account.ramp.share(elapsed, inner.present.ramp)
     }
 
     #[cold]
     pub(super) fn settle_slowly(
         &self,
         permit: Permit,
-        settings: &Settings,
         observation: Observation,
         now: Instant,
         lane: Lane,
     ) -> Changes {
         let mut inner = lock(&self.inner);
-        let mut changes = self.catch_up(&mut inner, settings, now);
+        let mut changes = self.catch_up(&mut inner, now);
         let word = self.load();
         if word.generation() != permit.generation {
             return changes;
         }
         changes.add(match word.state() {
-            CircuitState::Closed => {
-                self.settle_closed(&mut inner, settings, observation, now, lane)
-            }
+            CircuitState::Closed => self.settle_closed(&mut inner, observation, now, lane),
             CircuitState::HalfOpen => {
                 inner.account.probes.settle(observation);
-                self.judge_probes(&mut inner, settings, now)
+                self.judge_probes(&mut inner, now)
             }
             // No permit is ever given in this generation.
             CircuitState::Open => None,
@@ -125,7 +117,6 @@ impl Breaker {
     fn settle_closed(
         &self,
         inner: &mut Inner,
-        settings: &Settings,
         observation: Observation,
         now: Instant,
         lane: Lane,
@@ -142,25 +133,17 @@ impl Breaker {
             }
             Observation::Neutral => return None,
         };
-        self.record(inner, settings, failed, slow, now, lane);
-        let cause = self.verdict(inner, settings, now);
+        self.record(inner, failed, slow, now, lane);
+        let cause = self.verdict(inner, now);
         if cause.is_none() {
             self.publish(inner, now);
         }
         let open = CircuitState::Open;
-        cause.map(|cause| self.enter(inner, settings, open, cause, now))
+        cause.map(|cause| self.enter(inner, open, cause, now))
     }
 
-    fn record(
-        &self,
-        inner: &mut Inner,
-        settings: &Settings,
-        failed: bool,
-        slow: bool,
-        now: Instant,
-        lane: Lane,
-    ) {
-        let Some(ratio) = &settings.ratio else {
+    fn record(&self, inner: &mut Inner, failed: bool, slow: bool, now: Instant, lane: Lane) {
+        let Some(ratio) = &inner.present.ratio else {
             return;
         };
         let account = &mut inner.account;
@@ -179,8 +162,8 @@ impl Breaker {
     }
 
     /// Whether the closed state has seen enough.
-    fn verdict(&self, inner: &Inner, settings: &Settings, now: Instant) -> Option<Cause> {
-        let run = inner.account.run;
+    fn verdict(&self, inner: &Inner, now: Instant) -> Option<Cause> {
+        let (run, settings) = (inner.account.run, &inner.present);
         if settings
             .consecutive_failures
             .is_some_and(|limit| run >= limit)
@@ -216,14 +199,8 @@ impl Breaker {
         }
     }
 
-    /// Puts `settings` in force.
-    pub(super) fn follow(&self, inner: &mut Inner, settings: &Settings, now: Instant) {
-        inner.present = *settings;
-        self.publish(inner, now);
-    }
-
     /// Tells callers what they must look out for.
-    fn publish(&self, inner: &Inner, now: Instant) {
+    pub(super) fn publish(&self, inner: &Inner, now: Instant) {
         let word = self.load();
         self.publish_state(word.generation(), word.state(), inner, now);
     }
@@ -245,36 +222,31 @@ impl Breaker {
         }
         let ends_at = match forced {
             Some(known) => known.until,
-            None => self.open_until(inner, settings),
+            None => self.open_until(inner),
         };
         // Relaxed: published by the release of `word`.
         self.ends_at.store(ends_at.as_nanos(), Ordering::Relaxed);
         // Release: pairs with `load`.
-        let word = Word::new(generation, state, flags);
+        let word = Word::new(generation, settings.shape(), state, flags);
         self.word.store(word.bits(), Ordering::Release);
     }
 
-    fn judge_probes(
-        &self,
-        inner: &mut Inner,
-        settings: &Settings,
-        now: Instant,
-    ) -> Option<Transition> {
-        let (state, cause) = inner.account.probes.verdict(settings)?;
-        Some(self.enter(inner, settings, state, cause, now))
+    fn judge_probes(&self, inner: &mut Inner, now: Instant) -> Option<Transition> {
+        let (state, cause) = inner.account.probes.verdict(&inner.present)?;
+        Some(self.enter(inner, state, cause, now))
     }
 
     /// Does what has been due: an override that has ended, probes that hang, probes that suffice by
-    /// rules which whoever settled them did not know yet.
-    pub(super) fn catch_up(&self, inner: &mut Inner, settings: &Settings, now: Instant) -> Changes {
+    /// rules that came after they had settled.
+    pub(super) fn catch_up(&self, inner: &mut Inner, now: Instant) -> Changes {
         let mut changes = Changes::NONE;
         changes.add(self.end_overrides(inner, now));
         // A half-open state opens again as of when its probes had hung for too long.
-        if let Some(since) = inner.account.probes.hung_since(settings, now) {
+        if let Some(since) = inner.hung_since(now) {
             let cause = Cause::HalfOpenExpired;
-            changes.add(self.enter(inner, settings, CircuitState::Open, cause, since));
+            changes.add(self.enter(inner, CircuitState::Open, cause, since));
         } else if self.load().state() == CircuitState::HalfOpen {
-            changes.add(self.judge_probes(inner, settings, now));
+            changes.add(self.judge_probes(inner, now));
         }
         changes
     }
@@ -292,13 +264,12 @@ impl Breaker {
     pub(super) fn enter(
         &self,
         inner: &mut Inner,
-        settings: &Settings,
         to: CircuitState,
         cause: Cause,
         now: Instant,
     ) -> Transition {
         let before = self.load();
-        let recovered = cause == Cause::ProbesSucceeded && settings.ramp > Span::ZERO;
+        let recovered = cause == Cause::ProbesSucceeded && inner.present.ramp > Span::ZERO;
         inner.account = Account {
             ramp: if recovered {
                 Ramp::begin()
@@ -328,8 +299,9 @@ impl Breaker {
     }
 
     /// When the present open state ends.
-    pub(super) fn open_until(&self, inner: &Inner, settings: &Settings) -> Instant {
-        self.changed_at() + settings.opening.length(inner.openings, inner.draw)
+    pub(super) fn open_until(&self, inner: &Inner) -> Instant {
+        let opening = &inner.present.opening;
+        self.changed_at() + opening.length(inner.openings, inner.draw)
     }
 
     /// The state that callers met until now.

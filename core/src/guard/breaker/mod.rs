@@ -29,9 +29,12 @@
 //! given in; an outcome that comes back in a later one is a straggler and changes nothing. The
 //! window's cells are stamped with it too, so that a transition empties all lanes at once.
 //!
-//! **Settings are arguments.** The breaker keeps state, not rules: thresholds and ratios come with
-//! every call. Only what depends on how a state was entered is worked out once and again at a
-//! reload: how long the present open state lasts.
+//! **Rules in force.** What is shared follows the rules in force; what is a call's own (timeouts,
+//! attempts, backoff, hedges) follows the plan the call began under. So the breaker keeps its
+//! settings, and a call that began under older ones is judged, counted and let in by the present
+//! ones; a [`reload`](Breaker::reload) lets them judge the old state. The one thing a caller brings
+//! is the [`Trace`] of the window it knows: the word tells whether that is still the window, and a
+//! success with the trace of another leaves none.
 
 mod account;
 mod counted;
@@ -80,8 +83,9 @@ impl Breaker {
             counted: settings.is_counted(),
             ..Flags::default()
         };
+        let word = Word::new(0, settings.shape(), CircuitState::Closed, flags);
         Self {
-            word: AtomicU64::new(Word::new(0, CircuitState::Closed, flags).bits()),
+            word: AtomicU64::new(word.bits()),
             changed_at: AtomicU64::new(now.as_nanos()),
             ends_at: AtomicU64::new(0),
             judged_until: AtomicU64::new(0),
@@ -113,7 +117,7 @@ impl Breaker {
 
     /// Asks for leave to make an attempt.
     #[inline]
-    pub fn admit(&self, settings: &Settings, now: Instant) -> Step<Result<Permit, Rejection>> {
+    pub fn admit(&self, now: Instant) -> Step<Result<Permit, Rejection>> {
         let quiet = |answer| Step {
             answer,
             changes: Changes::NONE,
@@ -122,7 +126,7 @@ impl Breaker {
             Some(permit) => quiet(Ok(permit)),
             None => match self.refuse_at_once(now) {
                 Some(rejection) => quiet(Err(rejection)),
-                None => self.admit_slowly(settings, now),
+                None => self.admit_slowly(now),
             },
         }
     }
@@ -139,7 +143,8 @@ impl Breaker {
     }
 
     /// Settles a success that was not slow, if that takes no more than a trace in its own lane;
-    /// otherwise the answer is `false` and it wants to be [settled](Self::settle).
+    /// otherwise the answer is `false` and it wants to be [settled](Self::settle). `trace` is that
+    /// of the window its caller knows; where another is in force by now, it leaves none.
     #[inline]
     pub fn settle_at_once(
         &self,
@@ -156,23 +161,24 @@ impl Breaker {
         if !word.is_calm() && is_to_be_judged {
             return false;
         }
-        if let Some(trace) = trace {
+        if let Some(trace) = trace.filter(|trace| word.has_shape(trace.shape())) {
             self.successes.record(trace, word.generation(), now, lane);
         }
         true
     }
 
-    /// Gives a permit back with what the attempt showed.
+    /// Gives a permit back with what the attempt showed. `trace`: see
+    /// [`settle_at_once`](Self::settle_at_once).
     pub fn settle(
         &self,
         permit: Permit,
-        settings: &Settings,
+        trace: Option<Trace>,
         observation: Observation,
         now: Instant,
         lane: Lane,
     ) -> Changes {
         let plain = observation == (Observation::Good { slow: false });
-        if plain && self.settle_at_once(permit, settings.trace(), now, lane) {
+        if plain && self.settle_at_once(permit, trace, now, lane) {
             return Changes::NONE;
         }
         let word = self.load();
@@ -182,7 +188,7 @@ impl Breaker {
         if straggles || says_nothing {
             return Changes::NONE;
         }
-        self.settle_slowly(permit, settings, observation, now, lane)
+        self.settle_slowly(permit, observation, now, lane)
     }
 
     /// Whether what let an attempt in still would: its state, or the operator who forced it. If
@@ -197,7 +203,7 @@ impl Breaker {
     }
 
     /// Whether an attempt at `at` would be let through, as far as can be told now.
-    pub fn would_admit(&self, settings: &Settings, at: Instant) -> bool {
+    pub fn would_admit(&self, at: Instant) -> bool {
         let word = self.load();
         if word.lets_all_in() {
             return true;
@@ -206,67 +212,66 @@ impl Breaker {
         match (inner.overrides.in_force(at), self.load().state()) {
             (Some(known), _) => known.forced == Forced::Closed,
             (None, CircuitState::Closed) => true,
-            (None, CircuitState::Open) => at >= self.open_until(&inner, settings),
-            (None, CircuitState::HalfOpen) => match inner.account.probes.hung_since(settings, at) {
-                Some(since) => at >= since + settings.opening.length(inner.openings + 1, 0),
-                None => inner.account.probes.leave_room(settings),
+            (None, CircuitState::Open) => at >= self.open_until(&inner),
+            (None, CircuitState::HalfOpen) => match inner.hung_since(at) {
+                Some(since) => at >= since + inner.next_opening(),
+                None => inner.account.probes.leave_room(&inner.present),
             },
         }
     }
 
     /// The state as of `now`: what is due is told as due.
-    pub fn state_at(&self, settings: &Settings, now: Instant) -> StateView {
+    pub fn state_at(&self, now: Instant) -> StateView {
         // Under the lock, so that the state and its age belong together.
         let inner = lock(&self.inner);
         let word = self.load();
-        let hung = inner.account.probes.hung_since(settings, now);
-        let (state, since, until) = match (word.state(), hung) {
+        let (state, since, until) = match (word.state(), inner.hung_since(now)) {
             (CircuitState::HalfOpen, Some(since)) => {
-                let length = settings.opening.length(inner.openings + 1, 0);
-                (CircuitState::Open, since, since + length)
+                (CircuitState::Open, since, since + inner.next_opening())
             }
-            (state, _) => (state, self.changed_at(), self.open_until(&inner, settings)),
+            (state, _) => (state, self.changed_at(), self.open_until(&inner)),
         };
         StateView {
             state,
             since,
             probe_due: state == CircuitState::Open && now >= until,
-            ramp: self.ramp(&inner, settings, now),
+            ramp: self.ramp(&inner, now),
             forced: inner.overrides.in_force(now),
         }
     }
 
-    /// Lets new settings judge what is counted already: the next success, the probes that have
-    /// settled, and how long the present open state lasts, which elapsed time stays part of.
+    /// Puts `settings` in force and lets them judge what is counted already: the next success, the
+    /// probes that have settled, and how long the present open state lasts, which elapsed time stays
+    /// part of.
     pub fn reload(&self, settings: &Settings, now: Instant) -> Changes {
         let mut inner = lock(&self.inner);
-        let changes = self.catch_up(&mut inner, settings, now);
+        inner.present = *settings;
+        let changes = self.catch_up(&mut inner, now);
         // What was judged was judged by the old settings.
         self.judge_anew();
-        self.follow(&mut inner, settings, now);
+        self.publish(&inner, now);
         changes
     }
 
     /// Puts `overrides` in the place of those that held. The newest in force decides.
-    pub fn force(&self, settings: &Settings, overrides: &[Override], now: Instant) -> Changes {
+    pub fn force(&self, overrides: &[Override], now: Instant) -> Changes {
         let mut inner = lock(&self.inner);
         let before = self.acting();
         inner.overrides.replace(overrides);
         inner.overrides.end(now);
-        self.follow(&mut inner, settings, now);
+        self.publish(&inner, now);
         let mut changes = Changes::NONE;
         changes.add(self.forced_change(before, now));
         changes
     }
 
     /// Closes it and forgets what was counted.
-    pub fn reset(&self, settings: &Settings, now: Instant) -> Changes {
+    pub fn reset(&self, now: Instant) -> Changes {
         let mut inner = lock(&self.inner);
         let mut changes = Changes::NONE;
         changes.add(self.end_overrides(&mut inner, now));
-        self.follow(&mut inner, settings, now);
         let closed = CircuitState::Closed;
-        let transition = self.enter(&mut inner, settings, closed, Cause::Reset, now);
+        let transition = self.enter(&mut inner, closed, Cause::Reset, now);
         changes.add((transition.from != closed).then_some(transition));
         changes
     }

@@ -11,7 +11,7 @@ use crate::time::Span;
 /// How many buckets a time window has.
 pub(super) const BUCKETS: usize = 10;
 
-/// What a breaker is told with every call.
+/// What a breaker goes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Opens after that many failures in a row.
@@ -103,6 +103,11 @@ impl Settings {
     /// What a success needs to leave its trace in the window, if that is one over time.
     pub fn trace(&self) -> Option<Trace> {
         self.ratio.as_ref().and_then(RatioSettings::trace)
+    }
+
+    /// Which of the windows so far this is.
+    pub(super) const fn shape(&self) -> u8 {
+        self.shape
     }
 
     fn has_window(&self, window: Option<Window>) -> bool {

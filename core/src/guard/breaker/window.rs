@@ -32,6 +32,10 @@ impl Trace {
         }
     }
 
+    pub(super) const fn shape(self) -> u8 {
+        self.shape
+    }
+
     pub(super) const fn is_of(self, bucket_nanos: u64) -> bool {
         self.bucket_nanos == bucket_nanos
     }

@@ -1,13 +1,14 @@
 //! The one word that every call reads: generation, flags, state.
 //!
 //! ```text
-//!  63                        8  7  6    5       4        3        2      1 0
-//! +----------------------------+------+-------+-------+--------+-------+-----+
-//! |         generation         |forced|counted|ramping| in run | armed |state|
-//! +----------------------------+------+-------+-------+--------+-------+-----+
+//!  63           14 13    8  7  6    5       4        3        2      1 0
+//! +---------------+-------+------+-------+-------+--------+-------+-----+
+//! |  generation   | shape |forced|counted|ramping| in run | armed |state|
+//! +---------------+-------+------+-------+-------+--------+-------+-----+
 //! ```
 //!
-//! Closed is zero and so are quiet flags: a calm breaker is eight zero bits.
+//! Closed is zero and so are quiet flags: a calm breaker is eight zero bits. The shape is that of
+//! the window in force, cut to six bits: whoever comes with the trace of another must not leave it.
 
 use super::forced::Forced;
 use crate::outcome::CircuitState;
@@ -39,11 +40,14 @@ const FORCED_OPEN: u64 = 0b0100_0000;
 const FORCED_CLOSED: u64 = 0b1000_0000;
 const FORCED: u64 = FORCED_OPEN | FORCED_CLOSED;
 const LOW: u64 = 0xff;
-const GENERATION_SHIFT: u32 = 8;
+const SHAPE_SHIFT: u32 = 8;
+const SHAPE: u64 = (1 << (GENERATION_SHIFT - SHAPE_SHIFT)) - 1;
+const GENERATION_SHIFT: u32 = 14;
 
 impl Word {
-    pub(super) const fn new(generation: u64, state: CircuitState, flags: Flags) -> Self {
-        let mut bits = (generation << GENERATION_SHIFT) | state as u64;
+    pub(super) const fn new(generation: u64, shape: u8, state: CircuitState, flags: Flags) -> Self {
+        let shape = shape as u64 & SHAPE;
+        let mut bits = generation << GENERATION_SHIFT | shape << SHAPE_SHIFT | state as u64;
         if flags.armed {
             bits |= ARMED;
         }
@@ -85,6 +89,12 @@ impl Word {
     #[inline]
     pub(super) const fn generation(self) -> u64 {
         self.0 >> GENERATION_SHIFT
+    }
+
+    /// Whether the window in force is of this shape.
+    #[inline]
+    pub(super) const fn has_shape(self, shape: u8) -> bool {
+        self.0 >> SHAPE_SHIFT & SHAPE == shape as u64 & SHAPE
     }
 
     /// Closed, with nothing for a success to do.

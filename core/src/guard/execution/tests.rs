@@ -106,14 +106,14 @@ fn a_retry_the_breaker_would_refuse_on_waking_is_not_slept_for() {
     let guard = guard(&plan);
     let settings = &plan.breaker;
     let now = Instant::ORIGIN;
-    let permit = guard.breaker.admit(settings, now).answer.unwrap();
+    let permit = guard.breaker.admit(now).answer.unwrap();
     let bad = Observation::Bad {
         slow: false,
         in_run: true,
     };
     let opened = guard
         .breaker
-        .settle(permit, settings, bad, now, Lane::SHARED);
+        .settle(permit, settings.trace(), bad, now, Lane::SHARED);
     assert!(!opened.is_empty());
     let next = begin().next(&plan, &guard, FAILED, &circumstances(true));
     assert_eq!(next, Next::Return);
@@ -131,14 +131,14 @@ const GOOD: Observation = Observation::Good { slow: false };
 /// A failure is settled with the breaker, as the one after which `execution` asks what to do.
 fn fail(execution: &mut Execution, guard: &Guard, plan: &Plan, now: Instant) {
     let settings = &plan.breaker;
-    let permit = guard.breaker.admit(settings, now).answer.unwrap();
+    let permit = guard.breaker.admit(now).answer.unwrap();
     let bad = Observation::Bad {
         slow: false,
         in_run: execution.enters_run(),
     };
     let settled = guard
         .breaker
-        .settle(permit, settings, bad, now, Lane::SHARED);
+        .settle(permit, settings.trace(), bad, now, Lane::SHARED);
     assert!(
         settled
             .iter()
@@ -214,7 +214,7 @@ fn an_operator_who_forces_it_open_stops_the_retrying_too() {
         forced: Forced::Open,
         until: Instant::NEVER,
     };
-    let forced = guard.breaker.force(&plan.breaker, &[open], Instant::ORIGIN);
+    let forced = guard.breaker.force(&[open], Instant::ORIGIN);
     assert!(!forced.is_empty());
     let next = begin().next(&plan, &guard, FAILED, &circumstances(true));
     assert_eq!(next, Next::Return);
@@ -364,17 +364,13 @@ fn hedges_are_made_only_while_the_breaker_is_closed() {
         now: Instant::ORIGIN + Duration::from_secs(5),
         ..circumstances(true)
     };
-    let probe = guard
-        .breaker
-        .admit(&plan.breaker, later.now)
-        .answer
-        .unwrap();
+    let probe = guard.breaker.admit(later.now).answer.unwrap();
     let execution = || Execution::begin(later.now, Instant::NEVER);
     assert!(!execution().hedge(&plan, &guard, &later), "half-open");
     let settings = &plan.breaker;
     let closed = guard
         .breaker
-        .settle(probe, settings, GOOD, later.now, Lane::SHARED);
+        .settle(probe, settings.trace(), GOOD, later.now, Lane::SHARED);
     assert!(!closed.is_empty());
     assert!(execution().hedge(&plan, &guard, &later));
 }

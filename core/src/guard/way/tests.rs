@@ -56,7 +56,17 @@ impl Bench {
     fn poll_as(&self, whom: usize, way: &mut Way) -> Gate {
         let waker = self.bells.of(whom);
         let cx = Context::from_waker(&waker);
-        way.poll(&self.guard, &self.plan, 1, self.now, &cx, &self.notes)
+        let demand = self.demand();
+        way.poll(&self.guard, &self.plan, &demand, &cx, &self.notes)
+    }
+
+    /// Of somebody who has all the time in the world.
+    fn demand(&self) -> Demand {
+        Demand {
+            cost: 1,
+            now: self.now,
+            deadline: Instant::NEVER,
+        }
     }
 
     fn go_in(&self) -> Way {
@@ -91,7 +101,7 @@ impl Bench {
     }
 
     fn state(&self) -> CircuitState {
-        let view = self.guard.breaker.state_at(&self.plan.breaker, self.now);
+        let view = self.guard.breaker.state_at(self.now);
         view.state
     }
 }
@@ -156,12 +166,11 @@ impl Bench {
         assert_eq!(self.guard.bulkhead.occupancy(), (0, 0));
         let bounds = self.plan.concurrency.unwrap();
         assert_eq!(self.guard.adaptive.view(&bounds).1, 0);
-        let settings = self.plan.rate.unwrap();
-        let next = self.guard.rate.reserve(&settings, 1, self.now).unwrap();
+        let next = self.guard.rate.reserve(1, self.now, Instant::NEVER);
+        let next = next.unwrap();
         assert_eq!(next.at, self.now, "no place in the sequence is taken");
-        let settings = &self.plan.breaker;
         for probe in [true, true, false] {
-            let admitted = self.guard.breaker.admit(settings, self.now).answer;
+            let admitted = self.guard.breaker.admit(self.now).answer;
             assert_eq!(admitted.is_ok(), probe);
         }
         assert_eq!(self.state(), CircuitState::HalfOpen, "nothing was learned");
@@ -233,7 +242,7 @@ fn each_door_refuses_in_its_own_name_and_whoever_is_refused_holds_nothing() {
     let mut bench = Bench::half_open();
     let probe = bench.go_in();
     let impatient = plan(|rules| quota(rules, 1, 0));
-    bench.plan.rate = impatient.rate;
+    bench.guard.rate.reload(impatient.rate.as_ref(), bench.now);
     let refused = bench.is_refused();
     assert_eq!(
         refused,
@@ -402,8 +411,8 @@ fn a_breaker_that_opens_while_a_call_waits_for_its_moment_refuses_it_then() {
     let left = Some(Duration::from_secs(5));
     let refused = Gate::Refused(refusal(Reason::CircuitOpen, left));
     assert_eq!(bench.poll(&mut second), refused);
-    let settings = bench.plan.rate.unwrap();
-    let next = bench.guard.rate.reserve(&settings, 1, bench.now).unwrap();
+    let next = bench.guard.rate.reserve(1, bench.now, Instant::NEVER);
+    let next = next.unwrap();
     assert_eq!(next.at, bench.now, "its place was given back");
 }
 
@@ -449,8 +458,7 @@ fn whoever_waits_while_an_operator_forces_it_open_is_refused_and_gives_its_probe
     let mut second = Way::new();
     bench.waits(&mut second);
     let forced = |bench: &Bench, overrides: &[Override]| {
-        let settings = &bench.plan.breaker;
-        let changes = bench.guard.breaker.force(settings, overrides, bench.now);
+        let changes = bench.guard.breaker.force(overrides, bench.now);
         assert!(!changes.is_empty());
     };
     let open = Override {
@@ -480,8 +488,7 @@ fn whoever_was_let_in_by_an_operator_alone_asks_again_once_that_has_ended() {
         forced: Forced::Closed,
         until: bench.now + Duration::from_millis(900),
     };
-    let settings = &bench.plan.breaker;
-    let changes = bench.guard.breaker.force(settings, &[closed], bench.now);
+    let changes = bench.guard.breaker.force(&[closed], bench.now);
     assert!(!changes.is_empty());
     let mut way = Way::new();
     assert_eq!(bench.waits(&mut way), Duration::from_secs(1));

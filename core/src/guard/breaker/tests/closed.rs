@@ -137,8 +137,8 @@ fn threads_on_lanes_of_their_own_and_shared_count_every_success() {
             let (breaker, settings) = (&breaker, &settings);
             scope.spawn(move || {
                 for _ in 0..20_000 {
-                    let permit = breaker.admit(settings, now).answer.unwrap();
-                    let settled = breaker.settle(permit, settings, GOOD, now, lane);
+                    let permit = breaker.admit(now).answer.unwrap();
+                    let settled = breaker.settle(permit, settings.trace(), GOOD, now, lane);
                     assert!(settled.is_empty());
                 }
             });

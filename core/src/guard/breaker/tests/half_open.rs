@@ -160,11 +160,11 @@ fn a_failure_from_before_it_opened_does_not_count_as_a_probe() {
 #[test]
 fn however_many_race_for_the_probes_no_more_than_the_permits_are_let_in() {
     let bench = opened(&probing(consecutive(1), 3));
-    let (breaker, settings, now) = (&bench.breaker, &bench.settings, bench.now);
+    let (breaker, now) = (&bench.breaker, bench.now);
     let admitted: usize = std::thread::scope(|scope| {
         let ask = || {
             (0..100)
-                .filter(|_| breaker.admit(settings, now).answer.is_ok())
+                .filter(|_| breaker.admit(now).answer.is_ok())
                 .count()
         };
         let threads = [(); 8].map(|()| scope.spawn(ask));
@@ -218,9 +218,9 @@ fn a_hung_probe_and_a_long_silence_do_not_cost_the_next_call() {
     bench.calls("F").wait_millis(5_000);
     let _hung = bench.admit().unwrap();
     bench.wait_millis(600_000);
-    let view = bench.breaker.state_at(&bench.settings, bench.now);
+    let view = bench.breaker.state_at(bench.now);
     assert!(view.probe_due && view.state == CircuitState::Open);
-    assert!(bench.breaker.would_admit(&bench.settings, bench.now));
+    assert!(bench.breaker.would_admit(bench.now));
     assert_eq!(bench.calls("S").state(), CircuitState::Closed);
     let causes: Vec<_> = bench.transitions.iter().map(|t| t.cause).collect();
     assert_eq!(causes[2..4], [Cause::HalfOpenExpired, Cause::OpenElapsed]);

@@ -55,12 +55,12 @@ impl Bench {
     }
 
     fn reset(&mut self) {
-        let changes = self.breaker.reset(&self.settings, self.now);
+        let changes = self.breaker.reset(self.now);
         self.transitions.extend(changes.iter());
     }
 
     fn force(&mut self, overrides: &[Override]) {
-        let changes = self.breaker.force(&self.settings, overrides, self.now);
+        let changes = self.breaker.force(overrides, self.now);
         self.transitions.extend(changes.iter());
     }
 
@@ -70,7 +70,7 @@ impl Bench {
     }
 
     fn admit(&mut self) -> Result<Permit, Rejection> {
-        let step = self.breaker.admit(&self.settings, self.now);
+        let step = self.breaker.admit(self.now);
         self.transitions.extend(step.changes.iter());
         step.answer
     }
@@ -80,9 +80,14 @@ impl Bench {
     }
 
     fn settle(&mut self, permit: Permit, observation: Observation) {
+        self.settle_as(&self.settings.clone(), permit, observation);
+    }
+
+    /// By a caller who knows `settings`, which may be older than those in force.
+    fn settle_as(&mut self, settings: &Settings, permit: Permit, observation: Observation) {
         let settled = self
             .breaker
-            .settle(permit, &self.settings, observation, self.now, LANE);
+            .settle(permit, settings.trace(), observation, self.now, LANE);
         self.transitions.extend(settled.iter());
     }
 
@@ -108,7 +113,7 @@ impl Bench {
     }
 
     fn view(&self) -> StateView {
-        self.breaker.state_at(&self.settings, self.now)
+        self.breaker.state_at(self.now)
     }
 
     fn state(&self) -> CircuitState {

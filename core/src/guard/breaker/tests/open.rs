@@ -11,7 +11,7 @@ fn open_refuses_with_what_is_left_and_then_probes() {
     assert_eq!(refusal.reason, Reason::CircuitOpen);
     assert_eq!(refusal.retry_after, Some(Duration::from_secs(2)));
     bench.wait_millis(2_000);
-    assert!(bench.breaker.state_at(&bench.settings, bench.now).probe_due);
+    assert!(bench.breaker.state_at(bench.now).probe_due);
     let probe = bench.admit().unwrap();
     assert_eq!(bench.state(), CircuitState::HalfOpen);
     assert!(bench.admit().is_err(), "one probe only");
@@ -116,14 +116,14 @@ fn a_refusal_says_when_it_will_probe_and_keeps_its_word() {
 #[test]
 fn would_admit_foresees_what_admit_will_say() {
     let mut bench = Bench::new(&consecutive(1));
-    assert!(bench.breaker.would_admit(&bench.settings, bench.now));
+    assert!(bench.breaker.would_admit(bench.now));
     bench.calls("F");
     let later = |secs| Instant::ORIGIN + Duration::from_secs(secs);
-    assert!(!bench.breaker.would_admit(&bench.settings, later(4)));
-    assert!(bench.breaker.would_admit(&bench.settings, later(5)));
+    assert!(!bench.breaker.would_admit(later(4)));
+    assert!(bench.breaker.would_admit(later(5)));
     bench.wait_millis(5_000);
     let _probe = bench.admit().unwrap();
-    assert!(!bench.breaker.would_admit(&bench.settings, later(6)));
+    assert!(!bench.breaker.would_admit(later(6)));
 }
 
 #[test]

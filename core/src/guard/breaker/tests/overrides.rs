@@ -196,7 +196,7 @@ fn whether_it_would_admit_later_takes_the_end_of_overrides_into_account() {
     bench.force(&[open(1, 10_000)]);
     let would = |bench: &Bench, millis| {
         let at = Instant::ORIGIN + Duration::from_millis(millis);
-        bench.breaker.would_admit(&bench.settings, at)
+        bench.breaker.would_admit(at)
     };
     assert!(!would(&bench, 9_999) && would(&bench, 10_000));
     bench.calls("").force(&[closed(2, 10_000)]);

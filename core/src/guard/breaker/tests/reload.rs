@@ -123,39 +123,77 @@ fn a_reload_reopens_what_hung_for_too_long_and_says_so() {
 }
 
 #[test]
-fn a_probe_that_ends_by_older_rules_leaves_nobody_waiting_for_a_decision() {
-    let mut bench = Bench::new(&probing(consecutive(1), 4));
-    bench.calls("F").wait_millis(5_000);
-    let probes = [(); 2].map(|()| bench.admit().unwrap());
-    let older = bench.settings;
-    bench.reload(&probing(consecutive(1), 2));
-    for probe in probes {
-        let now = bench.now;
-        let settled = bench.breaker.settle(probe, &older, GOOD, now, LANE);
-        assert!(settled.is_empty(), "two of four");
-    }
-    let _ = bench.admit().unwrap();
-    assert_eq!(bench.state(), CircuitState::Closed, "two of two");
-}
-
-#[test]
-fn a_probe_that_ends_after_those_that_sufficed_changes_nothing() {
+fn probes_that_began_under_older_rules_are_judged_by_the_present_ones() {
     let mut bench = Bench::new(&probing(consecutive(1), 4));
     bench.calls("F").wait_millis(5_000);
     let probes = [(); 3].map(|()| bench.admit().unwrap());
     let older = bench.settings;
     bench.reload(&probing(consecutive(1), 2));
-    for (probe, observation) in probes.into_iter().zip([GOOD, GOOD, BAD]) {
-        let settings = if observation == GOOD {
-            older
-        } else {
-            bench.settings
-        };
-        let now = bench.now;
-        let settled = bench
-            .breaker
-            .settle(probe, &settings, observation, now, LANE);
-        bench.transitions.extend(settled.iter());
+    bench.settle_as(&older, probes[0], GOOD);
+    assert_eq!(bench.state(), CircuitState::HalfOpen, "one of two");
+    bench.settle_as(&older, probes[1], GOOD);
+    assert_eq!(bench.state(), CircuitState::Closed, "two of two");
+    bench.settle_as(&older, probes[2], BAD);
+    assert_eq!(bench.state(), CircuitState::Closed, "a straggler");
+}
+
+#[test]
+fn a_call_from_an_older_window_of_calls_takes_its_place_in_the_present_one() {
+    let mut bench = Bench::new(&counted(10, 0.5, 4));
+    let (older, straggler) = (bench.settings, bench.admit().unwrap());
+    bench.reload(&counted(4, 0.75, 4));
+    bench.calls("F F F");
+    bench.settle_as(&older, straggler, GOOD);
+    assert_eq!(bench.state(), CircuitState::Open, "3 of 4");
+}
+
+#[test]
+fn a_call_from_an_older_window_of_time_takes_nothing_from_the_present_one() {
+    let mut bench = Bench::new(&ratio(10, 0.5, 4));
+    let older = bench.settings;
+    let stragglers = [(); 2].map(|()| bench.admit().unwrap());
+    bench.reload(&ratio(20, 0.5, 4));
+    for _ in 0..100 {
+        bench.calls("S");
     }
+    // Calm, it leaves no trace; beside a run of failures it is counted.
+    bench.settle_as(&older, stragglers[0], GOOD);
+    bench.calls("F F F");
+    bench.settle_as(&older, stragglers[1], GOOD);
+    bench.calls("F".repeat(97).as_str());
     assert_eq!(bench.state(), CircuitState::Closed);
+    bench.calls("F");
+    let opened = Cause::FailureRatio {
+        bad: 101,
+        total: 202,
+    };
+    assert_eq!(bench.causes(), [opened]);
+}
+
+#[test]
+fn a_call_from_an_older_window_does_not_end_the_bucket_that_the_present_one_was_judged_for() {
+    let mut bench = Bench::new(&ratio(3600, 0.9, 2));
+    let (older, straggler) = (bench.settings, bench.admit().unwrap());
+    bench.reload(&ratio(1, 0.6, 2));
+    bench.calls("S F");
+    bench.settle_as(&older, straggler, SLOW);
+    // It was judged for the rest of a bucket of 100 ms, not of 6 minutes.
+    bench.wait_millis(950);
+    bench.calls("F").wait_millis(60).calls("S");
+    assert_eq!(bench.state(), CircuitState::Closed, "1 of 2");
+}
+
+#[test]
+fn a_call_that_asks_under_older_rules_is_let_in_by_the_present_ramp() {
+    let mut bench = Bench::new(&consecutive(1));
+    bench.calls("F").wait_millis(5_000);
+    let mut ramping = consecutive(1);
+    ramping.circuit_breaker.recovery_ramp = Some(Duration::from_secs(600));
+    let (older, probe) = (bench.settings, bench.admit().unwrap());
+    bench.reload(&ramping);
+    bench.settle_as(&older, probe, GOOD);
+    assert_eq!(bench.view().ramp, Some(1_000));
+    bench.calls("S");
+    assert_eq!(bench.refused().reason, Reason::Recovering);
+    assert_eq!(bench.view().ramp, Some(1_000));
 }
