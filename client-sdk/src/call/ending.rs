@@ -256,8 +256,9 @@ impl Run<'_> {
             observation,
             latency: sample,
         };
-        let mut way = self.take_way();
+        let way = self.holds.way();
         way.settle(&inner.guard, &held.plan, finding, now, lane, inner);
+        self.holds = Holding::Nothing;
     }
 
     /// Counts the call, once.
@@ -289,8 +290,9 @@ impl Run<'_> {
         } else {
             (cut_short(&held.plan, took), Outcome::Cancelled)
         };
-        let mut way = self.take_way();
+        let way = self.holds.way();
         way.abandon(&inner.guard, &held.plan, observation, self.now, lane, inner);
+        self.spans.attempt_ended(outcome);
         self.count(outcome, lane);
     }
 }

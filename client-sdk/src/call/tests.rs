@@ -1,5 +1,8 @@
 //! Calls on a paused clock: only sleeps move time.
 
+mod listening;
+mod races;
+
 use std::cell::{Cell, RefCell};
 use std::future::{pending, ready};
 use std::time::Duration;
