@@ -2,6 +2,7 @@
 
 mod listening;
 mod races;
+mod steps;
 
 use std::cell::{Cell, RefCell};
 use std::future::{pending, ready};
