@@ -3,6 +3,9 @@
 //! One lock orders the two things that change rules: a snapshot that arrives and an operation that
 //! registers. So no operation can slip between a snapshot's arrival and its application. No call
 //! ever takes that lock: it loads its operation's plan, which is replaced whole.
+//!
+//! Whoever listens is told while that lock is free, and may look at everything. A second lock keeps
+//! one snapshot behind the other meanwhile; nobody who listens has a way to take it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,6 +42,8 @@ pub(crate) struct Enforcement {
     service: Service,
     labels: Labels,
     context: Arc<Context>,
+    /// Held from a snapshot's arrival until every operation follows it. Taken before `state`.
+    order: Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -80,19 +85,25 @@ impl Enforcement {
             service,
             labels,
             context: Arc::new(context),
+            order: Mutex::new(()),
             state: Mutex::new(state),
         }
     }
 
     /// The operation of that name, made if there is none yet.
     pub(crate) fn register(&self, definition: &Definition) -> Operation {
+        let (inner, found) = self.find_or_make(definition);
+        found.tell(&inner, definition);
+        Operation::new(inner)
+    }
+
+    fn find_or_make(&self, definition: &Definition) -> (Arc<Inner>, Found) {
         let mut state = self.lock();
         if let Some(known) = state.operations.get(&definition.id) {
-            warn_if_different(known, definition);
-            return Operation::new(Arc::clone(known));
+            return (Arc::clone(known), Found::Known);
         }
         if state.operations.len() >= MAX_OPERATIONS {
-            return Operation::new(self.overflow(&mut state, definition));
+            return self.overflow(&mut state, definition);
         }
         let inner = Arc::new(self.make(&state, definition));
         state
@@ -101,16 +112,25 @@ impl Enforcement {
         self.context
             .events
             .send(Event::Declared(Arc::clone(&inner)));
-        Operation::new(inner)
+        (inner, Found::Made)
     }
 
     /// Takes a snapshot over: every operation's next call follows it.
     pub(crate) fn receive(&self, received: Received) -> Result<Applied, Ignored> {
-        let mut state = self.lock();
-        let applied = state.replica.receive(received)?;
-        state.source = PolicySource::Server;
-        if applied.changed {
-            self.apply(&state);
+        let _order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        let (applied, replaced) = {
+            let mut state = self.lock();
+            let applied = state.replica.receive(received)?;
+            state.source = PolicySource::Server;
+            let replaced = if applied.changed {
+                self.replaced(&state)
+            } else {
+                Vec::new()
+            };
+            (applied, replaced)
+        };
+        for (inner, plan) in replaced {
+            inner.follow(plan);
         }
         Ok(applied)
     }
@@ -158,14 +178,15 @@ impl Enforcement {
         &self.context
     }
 
-    fn apply(&self, state: &State) {
-        for inner in state.operations.values().chain(&state.overflow) {
+    /// The operations whose rules are others now, with their new plans.
+    fn replaced(&self, state: &State) -> Vec<(Arc<Inner>, Plan)> {
+        let all = state.operations.values().chain(&state.overflow);
+        all.filter_map(|inner| {
             let before = &inner.plans.load().plan;
             let plan = self.plan(state, &inner.id, inner.kind, &inner.local, Some(before));
-            if plan != *before {
-                inner.follow(plan);
-            }
-        }
+            (plan != *before).then(|| (Arc::clone(inner), plan))
+        })
+        .collect()
     }
 
     fn make(&self, state: &State, definition: &Definition) -> Inner {
@@ -200,18 +221,11 @@ impl Enforcement {
     }
 
     /// Too many names: usually one with an id in it. They stay guarded, by one breaker for all.
-    fn overflow(&self, state: &mut State, definition: &Definition) -> Arc<Inner> {
+    fn overflow(&self, state: &mut State, definition: &Definition) -> (Arc<Inner>, Found) {
         state.beyond_bound += 1;
         if let Some(overflow) = &state.overflow {
-            return Arc::clone(overflow);
+            return (Arc::clone(overflow), Found::Made);
         }
-        tracing::error!(
-            target: "fusebox",
-            bound = MAX_OPERATIONS,
-            operation = %definition.id,
-            "too many operations: this and all further names share one breaker; \
-             is there an id in the name?"
-        );
         let shared = Definition {
             id: OperationName::new(OVERFLOW).unwrap_or_else(|_| definition.id.clone()),
             kind: definition.kind,
@@ -223,12 +237,39 @@ impl Enforcement {
         self.context
             .events
             .send(Event::Declared(Arc::clone(&inner)));
-        inner
+        (inner, Found::FirstBeyondBound)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing panics while holding it; if something did, the state is still whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How an operation was found, as far as anybody wants to be told.
+enum Found {
+    /// As it was asked for, or standing in for one more name.
+    Made,
+    /// Under that name already.
+    Known,
+    /// The first name that finds no room.
+    FirstBeyondBound,
+}
+
+impl Found {
+    /// Tells whoever listens, while no lock is held.
+    fn tell(&self, inner: &Inner, definition: &Definition) {
+        match self {
+            Self::Made => {}
+            Self::Known => warn_if_different(inner, definition),
+            Self::FirstBeyondBound => tracing::error!(
+                target: "fusebox",
+                bound = MAX_OPERATIONS,
+                operation = %definition.id,
+                "too many operations: this and all further names share one breaker; \
+                 is there an id in the name?"
+            ),
+        }
     }
 }
 

@@ -46,6 +46,12 @@ pub enum Stopped {
         /// Which operation.
         operation: &'static str,
     },
+    /// It had ended before, and nothing was called: a [`Run`](crate::Run) makes no attempt after it
+    /// returned a result, nor after one that was dropped and may not be repeated.
+    Ended {
+        /// Which operation.
+        operation: &'static str,
+    },
 }
 
 /// The limits in time.
@@ -130,6 +136,9 @@ impl fmt::Display for Stopped {
                 "{operation} would block a thread that polls tasks: call it from \
                  tokio::task::spawn_blocking or a thread of its own"
             ),
+            Self::Ended { operation } => {
+                write!(f, "{operation} has ended: it makes no further attempt")
+            }
         }
     }
 }

@@ -40,6 +40,8 @@ mod health;
 mod jitter;
 mod lanes;
 mod link;
+#[cfg(test)]
+mod listener;
 mod metrics;
 mod observed;
 mod operation;

@@ -2,6 +2,7 @@
 
 mod builder;
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -244,11 +245,17 @@ impl Inner {
         }
     }
 
-    /// Puts `plan` in force and lets it judge what is known.
+    /// Puts `plan` in force and lets it judge what is known. What changed is told once all of it
+    /// has been done, so that no listener can leave half of it undone.
     pub(crate) fn follow(&self, plan: Plan) {
-        let before = self.plans.load();
+        let before = self.plans.hold();
         self.plans.replace(plan);
-        self.guard.reload(&before.plan, &plan, clock::now(), self);
+        let noted = Noted::default();
+        let now = clock::now();
+        self.guard.reload(&before.plan, &plan, now, &noted);
+        for (transition, standing) in noted.0.take() {
+            self.changed(&transition, standing);
+        }
     }
 
     /// What the breaker does.
@@ -310,6 +317,19 @@ impl Watch for Inner {
         self.recorder.record_would_refuse(lanes::current(), reason);
         self.context.metrics.would_refuse(self.name, reason);
     }
+}
+
+/// Changes that are told later.
+#[derive(Debug, Default)]
+struct Noted(RefCell<Vec<(Transition, Standing)>>);
+
+impl Watch for Noted {
+    fn changed(&self, transition: &Transition, standing: Standing) {
+        self.0.borrow_mut().push((*transition, standing));
+    }
+
+    // A reload lets nobody in.
+    fn would_refuse(&self, _: Reason) {}
 }
 
 /// What an author says of an operation.

@@ -256,8 +256,9 @@ impl Run<'_> {
             observation,
             latency: sample,
         };
-        let mut way = self.take_way();
+        let way = self.holds.way();
         way.settle(&inner.guard, &held.plan, finding, now, lane, inner);
+        self.holds = Holding::Nothing;
     }
 
     /// Counts the call, once.
@@ -280,6 +281,44 @@ impl Run<'_> {
     /// The call ended without a result: dropped, or the caller's own code panicked.
     #[cold]
     pub(super) fn abandon(&mut self) {
+        let outcome = self.give_back();
+        self.count(outcome, lanes::current());
+    }
+
+    /// The attempt under way was dropped, but not its call; if it panicked, that ends too.
+    #[cold]
+    pub(super) fn dropped(&mut self) {
+        self.progress = Progress::Dropped;
+        let outcome = self.give_back();
+        if outcome == Outcome::Failure {
+            self.count(outcome, lanes::current());
+        }
+    }
+
+    /// An attempt was dropped that had not been let in: none was made.
+    #[cold]
+    pub(super) fn dropped_on_the_way_in(&mut self) {
+        self.now = clock::now();
+        let held = Arc::clone(self.hold());
+        self.leave_without(&held.plan);
+        self.holds = Holding::Nothing;
+    }
+
+    /// Decides what follows an attempt that was dropped: a retry, if there would be one after a
+    /// timeout.
+    pub(super) fn after_drop(&mut self) {
+        self.now = clock::now();
+        match self.next(TIMED_OUT) {
+            Next::Retry(delay) => {
+                self.progress = Progress::Begun;
+                self.pause = Some(self.now + delay);
+            }
+            Next::Return => self.count(Outcome::Cancelled, lanes::current()),
+        }
+    }
+
+    /// Gives everything back that an attempt held which ends without a result.
+    fn give_back(&mut self) -> Outcome {
         let held = Arc::clone(self.hold());
         let (inner, lane) = (self.inner, lanes::current());
         self.now = clock::now();
@@ -289,9 +328,11 @@ impl Run<'_> {
         } else {
             (cut_short(&held.plan, took), Outcome::Cancelled)
         };
-        let mut way = self.take_way();
+        let way = self.holds.way();
         way.abandon(&inner.guard, &held.plan, observation, self.now, lane, inner);
-        self.count(outcome, lane);
+        self.holds = Holding::Nothing;
+        self.spans.attempt_ended(outcome);
+        outcome
     }
 }
 

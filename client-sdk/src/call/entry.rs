@@ -30,6 +30,23 @@ pub(super) enum Holding {
     Way(Way),
 }
 
+impl Holding {
+    /// The same, as a way that can be gone on with or given back in its place: whoever is told of a
+    /// change on the way may panic, and what is still held then must be found here.
+    pub(super) fn way(&mut self) -> &mut Way {
+        let way = match std::mem::replace(self, Self::Nothing) {
+            Self::Nothing => Way::new(),
+            Self::Permit(permit) => Way::inside(permit),
+            Self::Way(way) => way,
+        };
+        *self = Self::Way(way);
+        match self {
+            Self::Way(way) => way,
+            Self::Nothing | Self::Permit(_) => unreachable!("it was made one just now"),
+        }
+    }
+}
+
 /// Why an attempt was not made.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Stop {
@@ -99,10 +116,8 @@ impl Run<'_> {
             return Err(Stop::OutOfTime);
         }
         let (inner, demand) = (self.inner, self.demand(deadline));
-        let mut way = self.take_way();
-        let gate = way.poll(&inner.guard, plan, &demand, cx, inner);
-        self.holds = Holding::Way(way);
-        match gate {
+        let way = self.holds.way();
+        match way.poll(&inner.guard, plan, &demand, cx, inner) {
             Gate::Inside => {
                 self.let_in(plan);
                 Ok(None)
@@ -120,7 +135,7 @@ impl Run<'_> {
             Some(_) => {
                 let held = Arc::clone(self.hold());
                 let (inner, now) = (self.inner, self.now);
-                let mut way = self.take_way();
+                let way = self.holds.way();
                 let rejection = way.refuse_to_wait(&inner.guard, &held.plan, now, inner);
                 Err(Stop::Refused(rejection))
             }
@@ -175,17 +190,8 @@ impl Run<'_> {
     pub(super) fn leave_without(&mut self, plan: &Plan) {
         let (inner, lane, now) = (self.inner, lanes::current(), self.now);
         let nothing = Observation::Neutral;
-        let mut way = self.take_way();
+        let way = self.holds.way();
         way.abandon(&inner.guard, plan, nothing, now, lane, inner);
-    }
-
-    /// What it holds, as a way that can be gone on with or given back.
-    pub(super) fn take_way(&mut self) -> Way {
-        match std::mem::replace(&mut self.holds, Holding::Nothing) {
-            Holding::Nothing => Way::new(),
-            Holding::Permit(permit) => Way::inside(permit),
-            Holding::Way(way) => way,
-        }
     }
 }
 

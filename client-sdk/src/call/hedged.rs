@@ -19,15 +19,15 @@ use super::entry::Holding;
 use super::run::Run;
 use crate::classify::Classify;
 use crate::error::Limit;
-use crate::operation::Cx;
+use crate::operation::{Cx, Inner};
 use crate::plans::Numbered;
 use crate::{clock, lanes};
 
-/// The contenders of one attempt. Dropped, it gives back what they hold.
+/// The contenders of one attempt.
 struct Race<'r, 'a, Fut> {
     run: &'r mut Run<'a>,
     held: Arc<Numbered>,
-    contenders: Vec<Contender<Fut>>,
+    contenders: Vec<Contender<'a, Fut>>,
     /// The one whose code is running.
     polled: usize,
     /// When the first began.
@@ -39,12 +39,59 @@ struct Race<'r, 'a, Fut> {
     timer: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
-struct Contender<Fut> {
+/// Its future goes before what it holds is given back.
+struct Contender<'a, Fut> {
     future: Pin<Box<Fut>>,
+    deadline: Instant,
+    entrant: Entrant<'a>,
+}
+
+/// What a contender holds of the guard. Dropped, it is given back, whatever becomes of the others.
+struct Entrant<'a> {
+    inner: &'a Inner,
+    held: Arc<Numbered>,
     way: Way,
     began: Instant,
-    deadline: Instant,
     span: Option<tracing::Span>,
+    /// The caller's code that is dropped is so because it panicked.
+    panicked: bool,
+}
+
+impl<'a> Entrant<'a> {
+    fn new(inner: &'a Inner, held: &Arc<Numbered>, began: Instant) -> Self {
+        Self {
+            inner,
+            held: Arc::clone(held),
+            way: Way::new(),
+            began,
+            span: None,
+            panicked: false,
+        }
+    }
+
+    /// Is the run's own attempt from now on.
+    fn become_own_of(mut self, run: &mut Run<'_>) {
+        run.holds = Holding::Way(std::mem::take(&mut self.way));
+        run.attempt_began = self.began;
+        run.spans.put_attempt(self.span.take());
+    }
+}
+
+impl Drop for Entrant<'_> {
+    fn drop(&mut self) {
+        let (inner, now, lane) = (self.inner, clock::now(), lanes::current());
+        let (guard, plan) = (&inner.guard, &self.held.plan);
+        let (observation, outcome) = if self.panicked {
+            (PANICKED, Outcome::Failure)
+        } else {
+            let took = now.span_since(self.began);
+            (cut_short(plan, took), Outcome::Cancelled)
+        };
+        self.way.abandon(guard, plan, observation, now, lane, inner);
+        if let Some(span) = &self.span {
+            super::spans::tell(span, outcome);
+        }
+    }
 }
 
 /// How a race ends.
@@ -102,12 +149,13 @@ impl<'r, 'a, Fut> Race<'r, 'a, Fut> {
         let inner = run.inner;
         let observed =
             share.and_then(|share| inner.observed.latency_at(share, &inner.recorder, began));
+        let mut entrant = Entrant::new(inner, &held, began);
+        std::mem::swap(&mut entrant.way, run.holds.way());
+        entrant.span = run.spans.take_attempt();
         let first = Contender {
             future: Box::pin(first),
-            way: run.take_way(),
-            began,
             deadline,
-            span: run.attempt_span().cloned(),
+            entrant,
         };
         Self {
             run,
@@ -163,7 +211,7 @@ impl<'r, 'a, Fut> Race<'r, 'a, Fut> {
     {
         self.polled = 0;
         while let Some(contender) = self.contenders.get_mut(self.polled) {
-            let entered = contender.span.as_ref().map(tracing::Span::enter);
+            let entered = contender.entrant.span.as_ref().map(tracing::Span::enter);
             self.run.enters_callers_code();
             let polled = contender.future.as_mut().poll(cx);
             self.run.leaves_callers_code();
@@ -182,7 +230,8 @@ impl<'r, 'a, Fut> Race<'r, 'a, Fut> {
             if decides || self.contenders.is_empty() {
                 return Some(Ended::Result(verdict, result));
             }
-            self.run.judge(verdict);
+            let outcome = self.run.judge(verdict);
+            self.run.spans.attempt_ended(outcome);
             *last = Some(result);
         }
         None
@@ -190,10 +239,14 @@ impl<'r, 'a, Fut> Race<'r, 'a, Fut> {
 
     /// Makes the contender at `at` the run's own attempt.
     fn take_out(&mut self, at: usize) {
-        let contender = self.contenders.remove(at);
-        self.run.holds = Holding::Way(contender.way);
-        self.run.attempt_began = contender.began;
-        self.run.deadline = contender.deadline;
+        let Contender {
+            future,
+            deadline,
+            entrant,
+        } = self.contenders.remove(at);
+        drop(future);
+        self.run.deadline = deadline;
+        entrant.become_own_of(self.run);
     }
 
     /// Settles those that have run out of time; the answer is the limit if none is left.
@@ -206,6 +259,7 @@ impl<'r, 'a, Fut> Race<'r, 'a, Fut> {
         {
             self.take_out(at);
             limit = Some(self.run.observe_cut());
+            self.run.spans.attempt_ended(Outcome::Timeout);
         }
         limit.filter(|_| self.contenders.is_empty())
     }
@@ -220,12 +274,21 @@ impl<'r, 'a, Fut> Race<'r, 'a, Fut> {
                 self.next_hedge = None;
                 false
             }
-            Some(way) => {
+            Some(entrant) => {
                 self.next_hedge = self.next_hedge.map(|number| number + 1);
-                self.start(way, f);
+                self.start(entrant, f);
                 true
             }
         }
+    }
+
+    /// Whether a hedge may be made at all: one that may not is not to move a breaker, nor to be
+    /// counted by rules on trial.
+    fn may_hedge(&self) -> bool {
+        let (run, plan) = (&*self.run, &self.held.plan);
+        run.execution.attempt() < plan.max_attempts
+            && run.now < run.execution.deadline(plan)
+            && run.inner.guard.breaker.admits_everybody()
     }
 
     fn due(&self) -> Option<Instant> {
@@ -233,10 +296,12 @@ impl<'r, 'a, Fut> Race<'r, 'a, Fut> {
         hedge.due(self.next_hedge?, self.began, self.observed)
     }
 
-    fn admit_hedge(&mut self) -> Option<Way> {
-        let demand = self
-            .run
-            .demand(self.run.execution.deadline(&self.held.plan));
+    fn admit_hedge(&mut self) -> Option<Entrant<'a>> {
+        if !self.may_hedge() {
+            return None;
+        }
+        let deadline = self.run.execution.deadline(&self.held.plan);
+        let demand = self.run.demand(deadline);
         let Run {
             inner,
             asking,
@@ -245,45 +310,43 @@ impl<'r, 'a, Fut> Race<'r, 'a, Fut> {
             ..
         } = &mut *self.run;
         let (guard, plan, now) = (&inner.guard, &self.held.plan, *now);
-        let mut way = Way::new();
+        let mut entrant = Entrant::new(inner, &self.held, now);
         let cx = Context::from_waker(Waker::noop());
-        match way.poll(guard, plan, &demand, &cx, *inner) {
+        match entrant.way.poll(guard, plan, &demand, &cx, *inner) {
             Gate::Inside => {}
             Gate::Refused(_) => return None,
             Gate::Wait(_) => {
-                let _ = way.refuse_to_wait(guard, plan, now, *inner);
+                let _ = entrant.way.refuse_to_wait(guard, plan, now, *inner);
                 return None;
             }
         }
         let circumstances = circumstances(inner, now);
         if asking.around.pay() {
             if execution.hedge(plan, guard, &circumstances) {
-                return Some(way);
+                return Some(entrant);
             }
             asking.around.refund();
         }
-        way.take_back(guard, plan, now, lanes::current(), *inner);
+        let lane = lanes::current();
+        entrant.way.take_back(guard, plan, now, lane, *inner);
         None
     }
 
-    fn start(&mut self, way: Way, f: &impl Fn(Cx) -> Fut) {
+    fn start(&mut self, mut entrant: Entrant<'a>, f: &impl Fn(Cx) -> Fut) {
         let run = &mut *self.run;
-        let number = run.execution.attempt();
         run.inner.recorder.record_hedge(lanes::current());
         let deadline = run.deadline_from(&self.held.plan, run.now);
-        // In its place before the caller's code makes its future: if that panics, it is this one.
-        self.polled = self.contenders.len();
-        run.holds = Holding::Way(way);
-        run.attempt_began = run.now;
         run.deadline = deadline;
+        // Nobody in the race is polled while the caller's code makes this one's future.
+        self.polled = self.contenders.len();
+        entrant.span = run.spans.beside(run.inner, run.execution.attempt());
+        entrant.panicked = true;
         let future = Box::pin(run.making(f));
-        let span = run.spans.beside(run.inner, number);
+        entrant.panicked = false;
         self.contenders.push(Contender {
             future,
-            way: run.take_way(),
-            began: run.now,
             deadline,
-            span,
+            entrant,
         });
     }
 
@@ -308,22 +371,10 @@ impl<'r, 'a, Fut> Race<'r, 'a, Fut> {
 
 impl<Fut> Drop for Race<'_, '_, Fut> {
     fn drop(&mut self) {
-        let (inner, now, lane) = (self.run.inner, clock::now(), lanes::current());
-        let (guard, plan) = (&inner.guard, &self.held.plan);
-        let panicked = self.run.is_in_callers_code().then_some(self.polled);
-        for (at, contender) in self.contenders.iter_mut().enumerate() {
-            let took = now.span_since(contender.began);
-            let observation = if panicked == Some(at) {
-                PANICKED
-            } else {
-                cut_short(plan, took)
-            };
-            if let Some(span) = &contender.span {
-                super::spans::tell(span, Outcome::Cancelled);
-            }
-            contender
-                .way
-                .abandon(guard, plan, observation, now, lane, inner);
+        if self.run.is_in_callers_code()
+            && let Some(panicked) = self.contenders.get_mut(self.polled)
+        {
+            panicked.entrant.panicked = true;
         }
     }
 }

@@ -10,7 +10,6 @@ use std::cell::Cell;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::Duration;
 
 use fusebox_core::guard::{Execution, Plan};
 use fusebox_core::outcome::Verdict;
@@ -23,7 +22,7 @@ use super::entry::Holding;
 use super::spans::Spans;
 use crate::classify::Classify;
 use crate::clock;
-use crate::error::Error;
+use crate::error::{Error, Stopped};
 use crate::operation::{Cx, Inner};
 use crate::plans::Numbered;
 
@@ -46,7 +45,9 @@ use crate::plans::Numbered;
 /// # }
 /// ```
 ///
-/// Dropped before it returned a result, it counts as cancelled and gives everything back.
+/// Dropped before it returned a result, it counts as cancelled and gives everything back. An attempt
+/// may be dropped, too: it gives back what it held at once, and the next is made only if a retry
+/// would be. After it has returned a result it makes no attempt: that is [`Stopped::Ended`].
 #[derive(Debug)]
 #[must_use = "nothing is called before attempt()"]
 pub struct Run<'a> {
@@ -66,8 +67,8 @@ pub struct Run<'a> {
     pub(super) holds: Holding,
     pub(super) progress: Progress,
     in_callers_code: Cell<bool>,
-    /// The sleep before the next attempt, if that has not been slept yet.
-    pause: Option<Duration>,
+    /// Until when to sleep before the next attempt, if that has not been slept yet.
+    pub(super) pause: Option<Instant>,
     pub(super) spans: Spans,
 }
 
@@ -80,6 +81,8 @@ pub(super) enum Progress {
     Begun,
     /// An attempt was cut off by its own timeout, and the next has not been let in yet.
     Cut,
+    /// An attempt was dropped by its caller, and it is not decided yet what follows.
+    Dropped,
     /// It has been counted.
     Counted,
 }
@@ -126,46 +129,70 @@ impl<'a> Run<'a> {
         classify: &C,
         future: impl Future<Output = Result<T, E>>,
     ) -> Next<T, E> {
-        if let Some(pause) = self.pause.take() {
-            tokio::time::sleep(pause).await;
+        if let Err(why) = self.resume().await {
+            return Next::Return(Err(Error::Stopped { why, last: None }));
         }
-        if !self.enter_at_once()
-            && let Err(stop) = self.enter().await
-        {
-            return Next::Return(self.give_up(stop, None));
+        let mut under_way = UnderWay {
+            run: self,
+            inside: false,
+        };
+        let run = &mut *under_way.run;
+        // At a look only before anything of it was set up: a look does not read the clock.
+        let at_once = run.held.is_none() && run.enter_at_once();
+        if !at_once && let Err(stop) = run.enter().await {
+            return Next::Return(run.give_up(stop, None));
         }
-        let future = pin!(future);
-        let settled = match self.poll_to_end(future).await {
+        under_way.inside = true;
+        let run = &mut *under_way.run;
+        let ended = {
+            // Gone before what it held is given back.
+            let future = pin!(future);
+            run.poll_to_end(future).await
+        };
+        let settled = match ended {
             Ok(result) => {
-                let verdict = self.judging(classify, &result);
-                if self.succeeds_at_once(verdict) {
+                let verdict = run.judging(classify, &result);
+                if run.succeeds_at_once(verdict) {
                     return Next::Return(result.map_err(Error::Call));
                 }
-                self.settle(verdict, result)
+                run.settle(verdict, result)
             }
-            Err(Elapsed) => self.cut_off(),
+            Err(Elapsed) => run.cut_off(),
         };
         match settled {
             Settled::Return(result) => Next::Return(result.map_err(Error::Call)),
             Settled::Stopped(why) => Next::Return(Err(Error::Stopped { why, last: None })),
             Settled::Again(delay, answer) => {
-                self.pause = Some(delay);
+                run.pause = Some(run.now + delay);
                 Next::Again { answer }
             }
         }
     }
 
+    /// Waits until the next attempt may be begun, if there is to be one.
+    async fn resume(&mut self) -> Result<(), Stopped> {
+        if self.progress == Progress::Dropped {
+            self.after_drop();
+        }
+        if self.progress == Progress::Counted {
+            let operation = self.inner.name;
+            return Err(Stopped::Ended { operation });
+        }
+        if let Some(until) = self.pause {
+            tokio::time::sleep_until(clock::runtime_instant(until)).await;
+            // Only now: whoever is dropped while it sleeps sleeps on.
+            self.pause = None;
+        }
+        Ok(())
+    }
+
     /// What the next attempt is told. Its time is the whole call's: its own begins once it is let
     /// in.
     pub fn cx(&mut self) -> Cx {
-        let deadline = match self.progress {
-            Progress::Outside => {
-                let execution = self.execution;
-                execution.deadline(&self.hold().plan)
-            }
-            _ => self.deadline,
-        };
-        Cx::new(self.execution.attempt(), deadline)
+        let execution = self.execution;
+        let deadline = execution.deadline(&self.hold().plan);
+        let dropped = u32::from(self.progress == Progress::Dropped);
+        Cx::new(execution.attempt() + dropped, deadline)
     }
 
     /// Polls an attempt that has been let in.
@@ -254,6 +281,25 @@ impl<'a> Run<'a> {
     /// Whether whoever asks does so because that code panicked.
     pub(super) fn is_in_callers_code(&self) -> bool {
         self.in_callers_code.get()
+    }
+}
+
+/// An attempt that its caller may drop at any time.
+struct UnderWay<'r, 'a> {
+    run: &'r mut Run<'a>,
+    /// It has been let in.
+    inside: bool,
+}
+
+impl Drop for UnderWay<'_, '_> {
+    fn drop(&mut self) {
+        let run = &mut *self.run;
+        let ended = matches!(run.holds, Holding::Nothing) || run.progress == Progress::Counted;
+        match (ended, self.inside) {
+            (true, _) => {}
+            (false, true) => run.dropped(),
+            (false, false) => run.dropped_on_the_way_in(),
+        }
     }
 }
 

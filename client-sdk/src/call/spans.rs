@@ -74,6 +74,20 @@ impl Spans {
         self.0.as_deref().map(|open| &open.attempt)
     }
 
+    /// The same, to be carried apart from the call's own.
+    pub(super) fn take_attempt(&mut self) -> Option<Span> {
+        self.0
+            .as_mut()
+            .map(|open| std::mem::replace(&mut open.attempt, Span::none()))
+    }
+
+    /// The attempt under way is the one of `span`.
+    pub(super) fn put_attempt(&mut self, span: Option<Span>) {
+        if let (Some(open), Some(span)) = (&mut self.0, span) {
+            open.attempt = span;
+        }
+    }
+
     #[inline]
     pub(super) fn attempt_ended(&mut self, outcome: Outcome) {
         if let Some(open) = &mut self.0 {

@@ -1,5 +1,9 @@
 //! Calls on a paused clock: only sleeps move time.
 
+mod listening;
+mod races;
+mod steps;
+
 use std::cell::{Cell, RefCell};
 use std::future::{pending, ready};
 use std::time::Duration;

@@ -1,8 +1,19 @@
-//! Names: as many as there are, and none that is none.
+//! Names: as many as there are, and none that is none. Listeners: free to look at everything.
 
+use std::sync::mpsc;
+use std::time::Duration;
+
+use fusebox_core::key::{Labels, PolicyId};
 use fusebox_core::outcome::CircuitState;
+use fusebox_core::policy::rules::Rules;
+use fusebox_core::policy::selector::{Glob, Selector};
+use fusebox_core::policy::{Draft, Policy};
+use fusebox_core::revision::{Digest, Incarnation, Revision};
+use fusebox_core::sync::{Entry, Received};
+use tokio::time::sleep;
 
 use super::MAX_OPERATIONS;
+use crate::listener::on_event;
 use crate::{Fusebox, InvalidOperation, Operation};
 
 fn fusebox() -> Fusebox {
@@ -70,4 +81,162 @@ async fn the_first_registration_of_a_name_holds() {
     let second = second.register().unwrap();
     fail(&second).await;
     assert_eq!(first.inner().state().state, CircuitState::Open);
+}
+
+/// A snapshot with one policy, for everybody.
+fn snapshot(revision: u64, rules: Rules) -> Received {
+    let id = PolicyId::new("default", "all").unwrap();
+    let revision = Revision(revision);
+    let everything = Some(Glob::new("*").unwrap());
+    let draft = Draft {
+        id: id.clone(),
+        owner: String::new(),
+        description: String::new(),
+        priority: 0,
+        selector: Selector::new(None, everything, None, Labels::default()).unwrap(),
+        rules,
+        clear: Vec::new(),
+    };
+    Received {
+        incarnation: Incarnation(1),
+        revision,
+        digest: Digest::of([(&id, revision)].into_iter()),
+        entries: vec![Entry {
+            policy: Ok(Policy::new(draft).unwrap()),
+            id,
+            revision,
+        }],
+    }
+}
+
+fn attempts(most: u32) -> Rules {
+    let mut rules = Rules::default();
+    rules.retry.max_attempts = Some(most);
+    rules
+}
+
+/// Runs `test` on a thread of its own, with a paused clock. What locks itself out never ends.
+fn ends<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
+    let (tell, hear) = mpsc::channel();
+    let tested = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(test());
+        tell.send(()).unwrap();
+    });
+    let ended = hear.recv_timeout(Duration::from_secs(10));
+    if ended != Err(mpsc::RecvTimeoutError::Timeout) {
+        tested.join().unwrap();
+    }
+    ended.expect("it locks itself out");
+}
+
+/// An operation whose breaker waits for a probe that hangs: the next reload opens it.
+async fn with_a_hung_probe(fusebox: &Fusebox, name: &str) -> Operation {
+    let moment = Duration::from_millis(10);
+    let operation = fusebox
+        .operation(name)
+        .consecutive_failures(1)
+        .open_duration(moment)
+        .attempt_timeout(moment)
+        .max_attempts(1)
+        .register()
+        .unwrap();
+    fail(&operation).await;
+    sleep(moment).await;
+    let hung = operation.clone();
+    let probe = tokio::spawn(async move {
+        let _probe = hung.admit().unwrap();
+        std::future::pending::<()>().await;
+    });
+    tokio::task::yield_now().await;
+    assert_eq!(operation.inner().state().state, CircuitState::HalfOpen);
+    drop(probe);
+    sleep(moment * 10).await;
+    operation
+}
+
+#[test]
+fn whoever_hears_of_a_reload_s_transitions_may_look_at_everything() {
+    ends(async || {
+        let fusebox = fusebox();
+        with_a_hung_probe(&fusebox, "payments").await;
+        let (tell, hear) = mpsc::channel();
+        let seen = fusebox.clone();
+        let listening = on_event(move |_| {
+            seen.operation("another").register().unwrap();
+            tell.send(seen.health().revision).unwrap();
+        });
+        let received = snapshot(3, attempts(2));
+        fusebox.enforcement.receive(received).unwrap();
+        drop(listening);
+        assert_eq!(hear.iter().collect::<Vec<_>>(), [3]);
+    });
+}
+
+#[test]
+fn a_reload_is_whole_for_the_operation_whose_listener_panics() {
+    ends(async || {
+        let fusebox = fusebox();
+        let operation = with_a_hung_probe(&fusebox, "payments").await;
+        let mut rules = attempts(2);
+        rules.bulkhead.limit = Some(fusebox_core::policy::rules::BulkheadLimit {
+            max_concurrent: 1,
+            max_queue: 0,
+            max_wait: Duration::ZERO,
+        });
+        let listening = on_event(|_| panic!("the listener's own affair"));
+        let receiving = fusebox.clone();
+        let received = tokio::spawn(async move {
+            let _ = receiving.enforcement.receive(snapshot(3, rules));
+        });
+        received.await.unwrap_err();
+        drop(listening);
+        sleep(Duration::from_secs(1)).await;
+        let _inside = operation.admit().unwrap();
+        assert_eq!(
+            operation.inner().guard.bulkhead.enter(),
+            fusebox_core::guard::slots::Entered::Full
+        );
+        fusebox
+            .enforcement
+            .receive(snapshot(4, attempts(3)))
+            .unwrap();
+    });
+}
+
+#[test]
+fn whoever_hears_of_a_second_registration_may_look_at_everything() {
+    ends(async || {
+        let fusebox = fusebox();
+        register(&fusebox, "payments").unwrap();
+        let (tell, hear) = mpsc::channel();
+        let seen = fusebox.clone();
+        let listening = on_event(move |_| tell.send(seen.health().operations.len()).unwrap());
+        let second = fusebox.operation("payments").max_attempts(7);
+        second.register().unwrap();
+        drop(listening);
+        assert_eq!(hear.iter().collect::<Vec<_>>(), [1]);
+    });
+}
+
+#[test]
+fn whoever_hears_that_there_are_too_many_names_may_look_at_everything() {
+    ends(async || {
+        let fusebox = fusebox();
+        for name in 0..MAX_OPERATIONS {
+            register(&fusebox, &format!("within.{name}")).unwrap();
+        }
+        let (tell, hear) = mpsc::channel();
+        let seen = fusebox.clone();
+        let listening =
+            on_event(move |_| tell.send(seen.health().operations_beyond_bound).unwrap());
+        register(&fusebox, "beyond.one").unwrap();
+        register(&fusebox, "beyond.another").unwrap();
+        drop(listening);
+        assert_eq!(hear.iter().collect::<Vec<_>>(), [1]);
+    });
 }

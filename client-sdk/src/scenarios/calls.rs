@@ -199,5 +199,6 @@ fn stopped(why: Stopped) -> Found {
             found.aside("after", show(after))
         }
         Stopped::WouldBlock { .. } => found.word("would block"),
+        Stopped::Ended { .. } => found.word("ended"),
     }
 }

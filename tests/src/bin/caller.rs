@@ -220,6 +220,7 @@ fn told(ended: &Result<reqwest::Response, Error<reqwest::Error>>) -> Value {
                     "limit_ms": after.as_millis(),
                 }),
                 Stopped::WouldBlock { .. } => json!({"outcome": "would_block"}),
+                Stopped::Ended { .. } => json!({"outcome": "ended"}),
             };
             merge(&mut told, json!({"error": why.to_string()}));
             told
