@@ -15,6 +15,7 @@
 //! ```
 
 pub mod adaptive;
+mod attempt;
 pub mod breaker;
 pub mod budget;
 pub mod execution;
@@ -26,21 +27,24 @@ pub mod rate;
 pub mod retry;
 mod shadow;
 pub mod slots;
+mod watch;
 mod way;
 
 use adaptive::Adaptive;
 use budget::Budget;
 use rate::RateLimiter;
 use slots::Slots;
-use way::tell;
+use watch::News;
 
 use crate::time::Instant;
 
+pub use attempt::{Demand, Finding, Gate};
 pub use breaker::{Breaker, Observation, Override, Permit};
 pub use execution::{Execution, Next};
 pub use plan::{Gist, Plan};
 pub use shadow::ShadowGuard;
-pub use way::{Demand, Finding, Gate, Standing, Watch, Way};
+pub use watch::{Standing, Watch};
+pub use way::Way;
 
 /// What one operation's callers share, and what outlives every reload.
 #[derive(Debug)]
@@ -75,15 +79,13 @@ impl Guard {
 
     /// Lets `new` rules judge what `old` ones led to. Once calls can see the new plan.
     pub fn reload<W: Watch>(&self, old: &Plan, new: &Plan, now: Instant, watch: &W) {
-        tell(
-            self.breaker.reload(&new.breaker, now),
-            Standing::Enforced,
-            watch,
-        );
+        let mut news = News::default();
+        news.add(self.breaker.reload(&new.breaker, now), Standing::Enforced);
         self.rate.reload(new.rate.as_ref(), now);
         let (limit, room) = places(new);
         self.bulkhead.resize(limit, room).wake();
-        self.shadow.reload(&old.shadow, &new.shadow, now, watch);
+        self.shadow.reload(&old.shadow, &new.shadow, now, &mut news);
+        news.tell(watch);
     }
 }
 

@@ -5,7 +5,6 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use super::fixtures::{plan, shadowed};
-use super::way::Finding;
 use super::*;
 use crate::lane::Lane;
 use crate::outcome::{Reason, Transition};

@@ -1,3 +1,4 @@
+use std::task::Waker;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -5,8 +6,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::guard::breaker::{Forced, Override};
 use crate::guard::fixtures::{Bells, Notes, plan, shadowed};
-use crate::outcome::CircuitState;
+use crate::outcome::{CircuitState, Transition};
 use crate::policy::rules::{BulkheadLimit, ConcurrencyBounds, HalfOpen, Quota, Rules, Trip};
+use crate::time::Span;
 
 const LANE: Lane = Lane::SHARED;
 const GOOD: Observation = Observation::Good { slow: false };
@@ -737,4 +739,115 @@ proptest! {
         let [plain, shadowed] = benches;
         prop_assert_eq!(&plain.notes.told().enforced, &shadowed.notes.told().enforced);
     }
+}
+
+/// Panics whatever it is told.
+struct Bomb;
+
+impl Watch for Bomb {
+    fn changed(&self, transition: &Transition, _: Standing) {
+        panic!("told of {transition:?}");
+    }
+
+    fn would_refuse(&self, reason: Reason) {
+        panic!("told of {reason:?}");
+    }
+}
+
+impl Bench {
+    fn assert_panics(&self, step: impl FnOnce(&Context<'_>)) {
+        let cx = Context::from_waker(Waker::noop());
+        let step = std::panic::AssertUnwindSafe(|| step(&cx));
+        assert!(std::panic::catch_unwind(step).is_err());
+    }
+
+    fn assert_poll_panics(&self, way: &mut Way) {
+        let (guard, plan, demand) = (&self.guard, &self.plan, self.demand());
+        self.assert_panics(|cx| {
+            way.poll(guard, plan, &demand, cx, &Bomb);
+        });
+    }
+}
+
+#[test]
+fn a_watcher_that_panics_as_a_call_goes_in_leaves_nobody_inside() {
+    let mut bench = Bench::half_open();
+    let mut way = Way::new();
+    bench.assert_poll_panics(&mut way);
+    drop(way);
+    bench.wait_millis(1_000);
+    bench.assert_nobody_holds_anything();
+}
+
+#[test]
+fn a_watcher_that_panics_as_a_call_is_refused_leaves_nothing_taken() {
+    let mut bench = Bench::half_open();
+    bench.guard.bulkhead.resize(0, 0).wake();
+    let mut way = Way::new();
+    bench.assert_poll_panics(&mut way);
+    drop(way);
+    bench.guard.bulkhead.resize(1, 1).wake();
+    bench.assert_nobody_holds_anything();
+}
+
+#[test]
+fn a_watcher_that_panics_as_a_call_is_asked_again_leaves_the_queue() {
+    let mut bench = Bench::half_open();
+    let first = bench.go_in();
+    let mut second = Way::new();
+    bench.waits(&mut second);
+    bench.wait_millis(1_000);
+    bench.waits(&mut second);
+    bench.settle(first, BAD);
+    bench.wait_millis(5_000);
+    bench.assert_poll_panics(&mut second);
+    drop(second);
+    bench.wait_millis(1_000);
+    bench.assert_nobody_holds_anything();
+}
+
+#[test]
+fn a_watcher_that_panics_as_a_call_ends_leaves_nobody_inside() {
+    let mut bench = Bench::new(everything);
+    let mut way = bench.go_in();
+    let (guard, plan, now) = (&bench.guard, &bench.plan, bench.now);
+    bench.assert_panics(|_| way.settle(guard, plan, BAD.into(), now, LANE, &Bomb));
+    drop(way);
+    bench.wait_millis(5_000);
+    assert_eq!(bench.state(), CircuitState::Open);
+    let probe = bench.go_in();
+    bench.settle(probe, Observation::Neutral);
+    bench.wait_millis(1_000);
+    bench.assert_nobody_holds_anything();
+}
+
+#[test]
+fn a_watcher_that_panics_at_what_a_trial_says_leaves_nobody_inside() {
+    let trial = |rules: &mut Rules| bulkhead(rules, 1, 0);
+    let mut bench = Bench::of(shadowed(|rules| bulkhead(rules, 5, 0), trial, None));
+    let first = bench.go_in();
+    let mut second = Way::new();
+    bench.assert_poll_panics(&mut second);
+    drop(second);
+    assert_eq!(bench.guard.bulkhead.occupancy(), (1, 0));
+    bench.settle(first, GOOD);
+    let third = bench.go_in();
+    assert!(bench.notes.told().would_refuse.is_empty());
+    bench.settle(third, GOOD);
+    bench.reload(|_| {});
+}
+
+#[test]
+fn a_watcher_that_panics_at_a_reload_is_told_once_all_is_reloaded() {
+    let bench = Bench::half_open();
+    let _hung = bench.go_in();
+    let new = plan(|rules| {
+        consecutive(rules, 1, 2);
+        bulkhead(rules, 3, 0);
+    });
+    let (old, later) = (&bench.plan, bench.now + Duration::from_secs(3600));
+    bench.assert_panics(|_| bench.guard.reload(old, &new, later, &Bomb));
+    let inside = [(); 3].map(|()| bench.guard.bulkhead.enter());
+    assert_eq!(inside, [Entered::Inside, Entered::Inside, Entered::Full]);
+    assert!(bench.guard.rate.reserve(9, later, later).is_ok());
 }
