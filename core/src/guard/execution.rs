@@ -36,6 +36,8 @@ pub struct Execution {
     /// When whoever called must have an answer, whatever this operation's own rules say.
     bound: Instant,
     attempt: u32,
+    /// Of the attempts, those that were slept before: hedges are none.
+    retries: u32,
     in_run: bool,
 }
 
@@ -70,6 +72,7 @@ impl Execution {
             started,
             bound,
             attempt: 1,
+            retries: 0,
             in_run: false,
         }
     }
@@ -128,6 +131,7 @@ impl Execution {
             return Next::Return;
         }
         self.attempt += 1;
+        self.retries += 1;
         Next::Retry(delay)
     }
 
@@ -171,7 +175,10 @@ impl Execution {
             Some(hint) if plan.backoff.allows(hint) => Some(hint),
             // A server that wants to be left alone for longer than any backoff is left alone.
             Some(_) => None,
-            None => Some(plan.backoff.delay(self.attempt, circumstances.random)),
+            None => {
+                let retry = self.retries + 1;
+                Some(plan.backoff.delay(retry, circumstances.random))
+            }
         }
     }
 }

@@ -374,3 +374,16 @@ fn hedges_are_made_only_while_the_breaker_is_closed() {
     assert!(!closed.is_empty());
     assert!(execution().hedge(&plan, &guard, &later));
 }
+
+#[test]
+fn hedges_do_not_lengthen_the_sleep_before_the_first_retry() {
+    let plan = plan(|rules| rules.retry.max_attempts = Some(5));
+    let (guard, mut execution) = (guard(&plan), begin());
+    assert!(execution.hedge(&plan, &guard, &circumstances(true)));
+    assert!(execution.hedge(&plan, &guard, &circumstances(true)));
+    let next = execution.next(&plan, &guard, FAILED, &circumstances(true));
+    assert_eq!(next, Next::Retry(Duration::from_millis(50)));
+    assert_eq!(execution.attempt(), 4);
+    let next = execution.next(&plan, &guard, FAILED, &circumstances(true));
+    assert_eq!(next, Next::Retry(Duration::from_millis(100)));
+}
