@@ -245,9 +245,12 @@ impl<'r, 'a, Fut> Race<'r, 'a, Fut> {
             ..
         } = &mut *self.run;
         let (guard, plan, now) = (&inner.guard, &self.held.plan, *now);
+        if !execution.may_hedge(plan, guard, now) {
+            return None;
+        }
         let mut way = Way::new();
         let cx = Context::from_waker(Waker::noop());
-        match way.poll(guard, plan, &demand, &cx, *inner) {
+        match way.poll_enforced(guard, plan, &demand, &cx, *inner) {
             Gate::Inside => {}
             Gate::Refused(_) => return None,
             Gate::Wait(_) => {
@@ -258,6 +261,7 @@ impl<'r, 'a, Fut> Race<'r, 'a, Fut> {
         let circumstances = circumstances(inner, now);
         if asking.around.pay() {
             if execution.hedge(plan, guard, &circumstances) {
+                way.try_out(guard, plan, &demand, *inner);
                 return Some(way);
             }
             asking.around.refund();

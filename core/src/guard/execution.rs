@@ -135,7 +135,16 @@ impl Execution {
         Next::Retry(delay)
     }
 
-    /// Whether another attempt may begin beside those under way; if so, it has.
+    /// Whether another attempt beside those under way makes sense, as far as a look can tell: to be
+    /// asked before its way in, which moves a breaker that is open.
+    pub fn may_hedge(&self, plan: &Plan, guard: &Guard, now: Instant) -> bool {
+        self.attempt < plan.max_attempts
+            && now < self.deadline(plan)
+            && guard.breaker.admits_everybody()
+    }
+
+    /// Whether another attempt may begin beside those under way; if so, it has. The budget is asked
+    /// last, so whoever asks this has let it in already.
     pub fn hedge(&mut self, plan: &Plan, guard: &Guard, circumstances: &Circumstances) -> bool {
         let Circumstances {
             idempotent,
@@ -144,9 +153,7 @@ impl Execution {
             ..
         } = *circumstances;
         let may = idempotent
-            && self.attempt < plan.max_attempts
-            && now < self.deadline(plan)
-            && guard.breaker.admits_everybody()
+            && self.may_hedge(plan, guard, now)
             && guard.budget.withdraw(&plan.budget, first_attempts, now);
         self.attempt += u32::from(may);
         may

@@ -93,9 +93,28 @@ impl Way {
         self.permit
     }
 
-    /// Goes on as far as it can. If the watcher panics, nobody will go on with the attempt: it is
+    /// Goes on as far as it can; once it is inside, what is on trial has been asked. If the watcher
+    /// panics, nobody will go on with the attempt: it is
     /// outside again, and holds nothing.
     pub fn poll<W: Watch>(
+        &mut self,
+        guard: &Guard,
+        plan: &Plan,
+        demand: &Demand,
+        cx: &Context<'_>,
+        watch: &W,
+    ) -> Gate {
+        let was_inside = self.stage == Stage::Inside;
+        let gate = self.poll_enforced(guard, plan, demand, cx, watch);
+        if gate == Gate::Inside && !was_inside {
+            self.try_out(guard, plan, demand, watch);
+        }
+        gate
+    }
+
+    /// As [`poll`](Self::poll), of an attempt that may yet not be made: what is on trial is not asked
+    /// before it [is](Self::try_out).
+    pub fn poll_enforced<W: Watch>(
         &mut self,
         guard: &Guard,
         plan: &Plan,
@@ -107,6 +126,13 @@ impl Way {
         let gate = self.advance(guard, plan, demand, cx, &mut news);
         self.tell_or_leave(guard, plan, demand.now, news, watch);
         gate
+    }
+
+    /// Asks what is on trial, of an attempt that is inside and is made.
+    pub fn try_out<W: Watch>(&mut self, guard: &Guard, plan: &Plan, demand: &Demand, watch: &W) {
+        let mut news = News::default();
+        self.shadow = guard.shadow.admit(&plan.shadow, demand, &mut news);
+        self.tell_or_leave(guard, plan, demand.now, news, watch);
     }
 
     /// If the watcher panics, nobody will go on with the attempt, and nobody stays inside.
@@ -142,9 +168,6 @@ impl Way {
                     self.hand_back(guard, plan, demand.now, Lane::SHARED, news);
                     return Gate::Refused(rejection);
                 }
-            }
-            if self.stage == Stage::Inside {
-                self.shadow = guard.shadow.admit(&plan.shadow, demand, news);
             }
         }
         Gate::Inside

@@ -851,3 +851,26 @@ fn a_watcher_that_panics_at_a_reload_is_told_once_all_is_reloaded() {
     assert_eq!(inside, [Entered::Inside, Entered::Inside, Entered::Full]);
     assert!(bench.guard.rate.reserve(9, later, later).is_ok());
 }
+
+#[test]
+fn what_is_on_trial_is_not_asked_of_an_attempt_before_it_is_made() {
+    let trial = |rules: &mut Rules| quota(rules, 1, 0);
+    let bench = Bench::of(shadowed(|_| {}, trial, None));
+    let (guard, plan, demand) = (&bench.guard, &bench.plan, bench.demand());
+    let cx = Context::from_waker(Waker::noop());
+    for _ in 0..3 {
+        let mut way = Way::new();
+        let gate = way.poll_enforced(guard, plan, &demand, &cx, &bench.notes);
+        assert_eq!(gate, Gate::Inside);
+        way.take_back(guard, plan, bench.now, LANE, &bench.notes);
+    }
+    let mut ways = [Way::new(), Way::new()];
+    for way in &mut ways {
+        let _ = way.poll_enforced(guard, plan, &demand, &cx, &bench.notes);
+        way.try_out(guard, plan, &demand, &bench.notes);
+    }
+    assert_eq!(bench.notes.told().would_refuse, [Reason::RateLimited]);
+    for way in ways {
+        bench.settle(way, GOOD);
+    }
+}
