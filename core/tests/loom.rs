@@ -243,6 +243,29 @@ fn two_are_never_promised_the_same_moment_and_at_most_one_place_passes_unused() 
     });
 }
 
+#[test]
+fn a_reload_scales_a_reservation_that_races_it_once() {
+    let quota = |per_secs| {
+        RateSettings::compile(&Quota {
+            permits: 1,
+            per: Duration::from_secs(per_secs),
+            burst: 1,
+            max_wait: Duration::from_secs(3_600),
+        })
+    };
+    model(move || {
+        let limiter = Arc::new(RateLimiter::new(Some(&quota(1))));
+        let other = {
+            let limiter = Arc::clone(&limiter);
+            thread::spawn(move || limiter.reserve(1, NOW, Instant::NEVER).unwrap())
+        };
+        limiter.reload(Some(&quota(60)), NOW);
+        assert_eq!(other.join().unwrap().at, NOW);
+        let next = limiter.reserve(1, NOW, Instant::NEVER).unwrap().at;
+        assert_eq!(next, NOW + Duration::from_secs(60));
+    });
+}
+
 /// Wakes a thread of the model.
 struct Bell(Notify);
 
