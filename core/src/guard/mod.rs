@@ -72,7 +72,7 @@ impl Guard {
             budget: Budget::new(now),
             rate: RateLimiter::new(plan.rate.as_ref()),
             bulkhead: Slots::new(limit, room),
-            adaptive: Adaptive::new(),
+            adaptive: Adaptive::new(plan.concurrency.as_ref()),
             shadow: ShadowGuard::default(),
         }
     }
@@ -82,6 +82,7 @@ impl Guard {
         let mut news = News::default();
         news.add(self.breaker.reload(&new.breaker, now), Standing::Enforced);
         self.rate.reload(new.rate.as_ref(), now);
+        self.adaptive.reload(new.concurrency.as_ref());
         let (limit, room) = places(new);
         self.bulkhead.resize(limit, room).wake();
         self.shadow.reload(&old.shadow, &new.shadow, now, &mut news);

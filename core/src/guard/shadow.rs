@@ -98,8 +98,8 @@ impl ShadowGuard {
                 Entered::Waiting(_) | Entered::Full => return Err(Reason::BulkheadFull),
             }
         }
-        if let Some(bounds) = &plan.concurrency {
-            if !accounts.adaptive.enter(bounds) {
+        if plan.concurrency.is_some() {
+            if !accounts.adaptive.enter() {
                 return Err(Reason::ConcurrencyLimited);
             }
             pass.counted = true;
@@ -129,8 +129,8 @@ impl ShadowGuard {
             // Nobody waits in a shadow.
             accounts.bulkhead.leave().wake();
         }
-        if let (true, Some(bounds)) = (pass.counted, &plan.concurrency) {
-            accounts.adaptive.leave(bounds, finding.latency);
+        if pass.counted {
+            accounts.adaptive.leave(finding.latency);
         }
     }
 
@@ -148,6 +148,7 @@ impl ShadowGuard {
             }
         }
         accounts.rate.reload(new.rate.as_ref(), now);
+        accounts.adaptive.reload(new.concurrency.as_ref());
         accounts
             .bulkhead
             .resize(places(new.bulkhead.as_ref()), 0)
@@ -160,7 +161,7 @@ impl ShadowGuard {
                 breaker: OnceLock::new(),
                 rate: RateLimiter::new(plan.rate.as_ref()),
                 bulkhead: Slots::new(places(plan.bulkhead.as_ref()), 0),
-                adaptive: Adaptive::new(),
+                adaptive: Adaptive::new(plan.concurrency.as_ref()),
             })
         })
     }

@@ -33,7 +33,7 @@ impl Curious<'_> {
         let _ = guard.breaker.would_admit(at);
         let _ = guard.shadow.state_at(&plan.shadow, at);
         let _ = guard.bulkhead.occupancy();
-        let _ = plan.concurrency.map(|bounds| guard.adaptive.view(&bounds));
+        let _ = guard.adaptive.view();
         let _ = guard.budget.withdraw(&plan.budget, 0, at);
     }
 }

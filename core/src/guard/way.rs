@@ -225,16 +225,14 @@ impl Way {
                 Poll::Pending if now < until => return Ok(None),
                 Poll::Pending => return Err(full(Reason::BulkheadFull)),
             },
-            Stage::Adaptive => match &plan.concurrency {
-                Some(bounds) if !guard.adaptive.enter(bounds) => {
+            Stage::Adaptive if plan.concurrency.is_some() => {
+                if !guard.adaptive.enter() {
                     return Err(full(Reason::ConcurrencyLimited));
                 }
-                Some(_) => {
-                    self.counted = true;
-                    Stage::Inside
-                }
-                None => Stage::Inside,
-            },
+                self.counted = true;
+                Stage::Inside
+            }
+            Stage::Adaptive => Stage::Inside,
             Stage::Inside => Stage::Inside,
         }))
     }
@@ -330,8 +328,8 @@ impl Way {
         if std::mem::take(&mut self.slot) {
             guard.bulkhead.leave().wake();
         }
-        if let (true, Some(bounds)) = (std::mem::take(&mut self.counted), &plan.concurrency) {
-            guard.adaptive.leave(bounds, finding.latency);
+        if std::mem::take(&mut self.counted) {
+            guard.adaptive.leave(finding.latency);
         }
         let pass = std::mem::take(&mut self.shadow);
         guard

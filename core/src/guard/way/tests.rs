@@ -166,8 +166,7 @@ impl Bench {
 
     fn assert_nobody_holds_anything(&mut self) {
         assert_eq!(self.guard.bulkhead.occupancy(), (0, 0));
-        let bounds = self.plan.concurrency.unwrap();
-        assert_eq!(self.guard.adaptive.view(&bounds).1, 0);
+        assert_eq!(self.guard.adaptive.view().1, 0);
         let next = self.guard.rate.reserve(1, self.now, Instant::NEVER);
         let next = next.unwrap();
         assert_eq!(next.at, self.now, "no place in the sequence is taken");
@@ -573,9 +572,8 @@ fn what_took_its_time_teaches_the_adaptive_limit_and_what_has_none_does_not() {
     let bench = Bench::new(|rules| {
         rules.concurrency_limit.bounds = Some(ConcurrencyBounds { min: 1, max: 100 });
     });
-    let bounds = bench.plan.concurrency.unwrap();
     let round = |latency| {
-        let ways: Vec<_> = (0..bench.guard.adaptive.view(&bounds).0)
+        let ways: Vec<_> = (0..bench.guard.adaptive.view().0)
             .map(|_| bench.go_in())
             .collect();
         for mut way in ways {
@@ -586,7 +584,7 @@ fn what_took_its_time_teaches_the_adaptive_limit_and_what_has_none_does_not() {
             };
             way.settle(guard, plan, finding, now, LANE, &bench.notes);
         }
-        bench.guard.adaptive.view(&bounds)
+        bench.guard.adaptive.view()
     };
     let (before, _) = round(None);
     assert_eq!(round(None), (before, 0));
@@ -871,6 +869,29 @@ fn what_is_on_trial_is_not_asked_of_an_attempt_before_it_is_made() {
     }
     assert_eq!(bench.notes.told().would_refuse, [Reason::RateLimited]);
     for way in ways {
+        bench.settle(way, GOOD);
+    }
+}
+
+#[test]
+fn what_a_call_under_older_bounds_shows_does_not_push_the_limit_back_between_them() {
+    let bounds = |max| {
+        move |rules: &mut Rules| {
+            rules.concurrency_limit.bounds = Some(ConcurrencyBounds { min: 1, max });
+        }
+    };
+    let mut bench = Bench::new(bounds(5));
+    let (mut straggler, older) = (bench.go_in(), bench.plan);
+    bench.reload(bounds(100));
+    let others = [(); 15].map(|()| bench.go_in());
+    let finding = Finding {
+        observation: GOOD,
+        latency: Some(Span::from_nanos(1_000)),
+    };
+    let (guard, now) = (&bench.guard, bench.now);
+    straggler.settle(guard, &older, finding, now, LANE, &bench.notes);
+    let more = [(); 5].map(|()| bench.go_in());
+    for way in others.into_iter().chain(more) {
         bench.settle(way, GOOD);
     }
 }
