@@ -207,12 +207,12 @@ fn two_never_both_take_the_last_retry() {
             ratio: Share::FIFTH,
             min_per_second: 0,
         };
-        let budget = Arc::new(Budget::new(NOW));
+        let budget = Arc::new(Budget::new(&settings, NOW));
         let other = {
             let budget = Arc::clone(&budget);
-            thread::spawn(move || budget.withdraw(&settings, 5, NOW))
+            thread::spawn(move || budget.withdraw(5, NOW))
         };
-        let mine = budget.withdraw(&settings, 5, NOW);
+        let mine = budget.withdraw(5, NOW);
         let others = other.join().unwrap();
         assert_eq!(usize::from(mine) + usize::from(others), 1);
     });

@@ -126,7 +126,7 @@ impl Execution {
         let waking = now + Span::from(delay);
         let makes_sense = waking < self.deadline(plan)
             && guard.breaker.would_admit(waking)
-            && guard.budget.withdraw(&plan.budget, first_attempts, now);
+            && guard.budget.withdraw(first_attempts, now);
         if !makes_sense {
             return Next::Return;
         }
@@ -154,7 +154,7 @@ impl Execution {
         } = *circumstances;
         let may = idempotent
             && self.may_hedge(plan, guard, now)
-            && guard.budget.withdraw(&plan.budget, first_attempts, now);
+            && guard.budget.withdraw(first_attempts, now);
         self.attempt += u32::from(may);
         may
     }

@@ -2,8 +2,8 @@
 //!
 //! A [`Plan`] is an operation's rules compiled; it is replaced whole when rules change. What lives
 //! longer than any rules is kept apart, in the operation's [`Guard`]: its parts are told the rules
-//! at a reload or with each step, so a new rule judges the old state, and nothing is lost. A [`Way`]
-//! leads one attempt in and out again; an [`Execution`] walks one call through its attempts.
+//! at a reload, so a new rule judges the old state, and nothing is lost. A [`Way`] leads one attempt
+//! in and out again; an [`Execution`] walks one call through its attempts.
 //!
 //! **Whose rules.** What is shared follows the rules in force; what is a call's own (timeouts,
 //! attempts, backoff, hedges) follows the plan the call began under. So a call that outlives a
@@ -69,7 +69,7 @@ impl Guard {
         let (limit, room) = places(plan);
         Self {
             breaker: Breaker::new(&plan.breaker, seed, now),
-            budget: Budget::new(now),
+            budget: Budget::new(&plan.budget, now),
             rate: RateLimiter::new(plan.rate.as_ref()),
             bulkhead: Slots::new(limit, room),
             adaptive: Adaptive::new(plan.concurrency.as_ref()),
@@ -81,6 +81,7 @@ impl Guard {
     pub fn reload<W: Watch>(&self, old: &Plan, new: &Plan, now: Instant, watch: &W) {
         let mut news = News::default();
         news.add(self.breaker.reload(&new.breaker, now), Standing::Enforced);
+        self.budget.reload(&new.budget);
         self.rate.reload(new.rate.as_ref(), now);
         self.adaptive.reload(new.concurrency.as_ref());
         let (limit, room) = places(new);

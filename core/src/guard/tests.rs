@@ -34,7 +34,7 @@ impl Curious<'_> {
         let _ = guard.shadow.state_at(&plan.shadow, at);
         let _ = guard.bulkhead.occupancy();
         let _ = guard.adaptive.view();
-        let _ = guard.budget.withdraw(&plan.budget, 0, at);
+        let _ = guard.budget.withdraw(0, at);
     }
 }
 
