@@ -7,7 +7,9 @@
 //!
 //! **Whose rules.** What is shared follows the rules in force; what is a call's own (timeouts,
 //! attempts, backoff, hedges) follows the plan the call began under. So a call that outlives a
-//! reload is counted, judged and limited as everybody is by then, and ends as it was promised.
+//! reload is counted, judged and limited as everybody is by then, and ends as it was promised. Which
+//! doors it asks at all, and how long it stands in a queue, its plan says; whether one opens, the
+//! rules in force.
 //!
 //! ```text
 //! overall deadline > retry or hedge > circuit breaker > rate limit > bulkhead > adaptive limit
@@ -85,8 +87,9 @@ impl Guard {
         self.rate.reload(new.rate.as_ref(), now);
         self.adaptive.reload(new.concurrency.as_ref());
         let (limit, room) = places(new);
-        self.bulkhead.resize(limit, room).wake();
+        let wakes = self.bulkhead.resize(limit, room);
         self.shadow.reload(&old.shadow, &new.shadow, now, &mut news);
+        wakes.wake();
         news.tell(watch);
     }
 }

@@ -9,10 +9,9 @@
 //! ```
 //!
 //! Whatever was taken on the way is given back, wherever it ends: refused, timed out, dropped, or
-//! by a watcher that panics: what is taken is noted and what is held given back before anybody is
-//! told. The
-//! attempt's own clock starts when it is in. A shadow stands at the end: it judges what the
-//! enforced rules let through, keeps its own account, and neither waits nor refuses.
+//! because a watcher panics. The attempt's own clock starts when it is in. A shadow stands at the
+//! end: it judges what the enforced rules let through, keeps its own account, and neither waits nor
+//! refuses.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::task::{Context, Poll};
@@ -325,9 +324,7 @@ impl Way {
             let settled = guard.breaker.settle(permit, trace, observation, now, lane);
             news.add(settled, Standing::Enforced);
         }
-        if std::mem::take(&mut self.slot) {
-            guard.bulkhead.leave().wake();
-        }
+        let wakes = std::mem::take(&mut self.slot).then(|| guard.bulkhead.leave());
         if std::mem::take(&mut self.counted) {
             guard.adaptive.leave(finding.latency);
         }
@@ -335,6 +332,8 @@ impl Way {
         guard
             .shadow
             .settle(pass, &plan.shadow, finding, now, lane, news);
+        // Somebody else's code, as a watcher's is.
+        wakes.unwrap_or_default().wake();
     }
 
     /// The attempt ends before its time: on its way in nothing was learned, whatever `observation`

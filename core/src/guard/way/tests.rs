@@ -895,3 +895,39 @@ fn what_a_call_under_older_bounds_shows_does_not_push_the_limit_back_between_the
         bench.settle(way, GOOD);
     }
 }
+
+impl Bench {
+    fn try_next(&mut self, trial: impl FnOnce(&mut Rules)) {
+        let new = shadowed(|_| {}, trial, Some(&self.plan));
+        self.guard.reload(&self.plan, &new, self.now, &self.notes);
+        self.plan = new;
+    }
+}
+
+#[test]
+fn a_rate_that_was_not_on_trial_for_a_while_begins_with_a_whole_burst() {
+    let mut bench = Bench::of(shadowed(|_| {}, |rules| quota(rules, 1, 0), None));
+    let first = bench.go_in();
+    bench.try_next(|_| {});
+    bench.try_next(|rules| quota(rules, 1, 0));
+    let second = bench.go_in();
+    assert!(bench.notes.told().would_refuse.is_empty());
+    for way in [first, second] {
+        bench.settle(way, GOOD);
+    }
+}
+
+#[test]
+fn the_first_to_meet_a_trial_may_come_under_older_rules_than_those_on_trial() {
+    let mut bench = Bench::of(shadowed(|_| {}, |rules| bulkhead(rules, 1, 0), None));
+    let older = bench.plan;
+    bench.try_next(|rules| bulkhead(rules, 3, 0));
+    let present = std::mem::replace(&mut bench.plan, older);
+    let straggler = bench.go_in();
+    bench.plan = present;
+    let others = [(); 2].map(|()| bench.go_in());
+    assert!(bench.notes.told().would_refuse.is_empty());
+    for way in others.into_iter().chain([straggler]) {
+        bench.settle(way, GOOD);
+    }
+}
