@@ -207,12 +207,12 @@ fn two_never_both_take_the_last_retry() {
             ratio: Share::FIFTH,
             min_per_second: 0,
         };
-        let budget = Arc::new(Budget::new(NOW));
+        let budget = Arc::new(Budget::new(&settings, NOW));
         let other = {
             let budget = Arc::clone(&budget);
-            thread::spawn(move || budget.withdraw(&settings, 5, NOW))
+            thread::spawn(move || budget.withdraw(5, NOW))
         };
-        let mine = budget.withdraw(&settings, 5, NOW);
+        let mine = budget.withdraw(5, NOW);
         let others = other.join().unwrap();
         assert_eq!(usize::from(mine) + usize::from(others), 1);
     });
@@ -240,6 +240,29 @@ fn two_are_never_promised_the_same_moment_and_at_most_one_place_passes_unused() 
         let next = limiter.reserve(1, NOW, Instant::NEVER).unwrap().at;
         assert!(next >= mine + Duration::from_secs(1));
         assert!(next <= NOW + Duration::from_secs(2));
+    });
+}
+
+#[test]
+fn a_reload_scales_a_reservation_that_races_it_once() {
+    let quota = |per_secs| {
+        RateSettings::compile(&Quota {
+            permits: 1,
+            per: Duration::from_secs(per_secs),
+            burst: 1,
+            max_wait: Duration::from_secs(3_600),
+        })
+    };
+    model(move || {
+        let limiter = Arc::new(RateLimiter::new(Some(&quota(1))));
+        let other = {
+            let limiter = Arc::clone(&limiter);
+            thread::spawn(move || limiter.reserve(1, NOW, Instant::NEVER).unwrap())
+        };
+        limiter.reload(Some(&quota(60)), NOW);
+        assert_eq!(other.join().unwrap().at, NOW);
+        let next = limiter.reserve(1, NOW, Instant::NEVER).unwrap().at;
+        assert_eq!(next, NOW + Duration::from_secs(60));
     });
 }
 

@@ -231,8 +231,7 @@ impl Bench {
 
     fn assert_nothing_is_left(&self) {
         assert_eq!(self.guard.bulkhead.occupancy(), (0, 0));
-        let any = ConcurrencyBounds { min: 1, max: 1 };
-        assert_eq!(self.guard.adaptive.view(&any).1, 0);
+        assert_eq!(self.guard.adaptive.view().1, 0);
         self.tell(self.guard.breaker.force(&[], self.now()));
         self.assert_every_state_was_entered_as_often_as_left();
         self.assert_successes_close_it();

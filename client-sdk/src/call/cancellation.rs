@@ -35,10 +35,7 @@ fn operation(set: impl FnOnce(OperationBuilder<'_>) -> OperationBuilder<'_>) -> 
 fn assert_idle(operation: &Operation, what: &str) {
     let inner = operation.inner();
     assert_eq!(inner.guard.bulkhead.occupancy(), (0, 0), "{what}");
-    let plan = &inner.plans.load().plan;
-    if let Some(bounds) = &plan.concurrency {
-        assert_eq!(inner.guard.adaptive.view(bounds).1, 0, "{what}");
-    }
+    assert_eq!(inner.guard.adaptive.view().1, 0, "{what}");
     if inner.state().state == CircuitState::HalfOpen {
         let now = crate::clock::now();
         assert!(inner.guard.breaker.would_admit(now), "{what}");

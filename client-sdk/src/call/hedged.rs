@@ -310,9 +310,12 @@ impl<'r, 'a, Fut> Race<'r, 'a, Fut> {
             ..
         } = &mut *self.run;
         let (guard, plan, now) = (&inner.guard, &self.held.plan, *now);
+        if !execution.may_hedge(plan, guard, now) {
+            return None;
+        }
         let mut entrant = Entrant::new(inner, &self.held, now);
         let cx = Context::from_waker(Waker::noop());
-        match entrant.way.poll(guard, plan, &demand, &cx, *inner) {
+        match entrant.way.poll_enforced(guard, plan, &demand, &cx, *inner) {
             Gate::Inside => {}
             Gate::Refused(_) => return None,
             Gate::Wait(_) => {
@@ -323,6 +326,7 @@ impl<'r, 'a, Fut> Race<'r, 'a, Fut> {
         let circumstances = circumstances(inner, now);
         if asking.around.pay() {
             if execution.hedge(plan, guard, &circumstances) {
+                entrant.way.try_out(guard, plan, &demand, *inner);
                 return Some(entrant);
             }
             asking.around.refund();

@@ -48,8 +48,8 @@ impl Stage {
             }
             Sight::Adaptive => match inner.plans.load().plan.concurrency {
                 None => Found::default().word("nothing"),
-                Some(bounds) => {
-                    let (limit, inside) = inner.guard.adaptive.view(&bounds);
+                Some(_) => {
+                    let (limit, inside) = inner.guard.adaptive.view();
                     let found = Found::default().aside("limit", limit);
                     found.aside("inside", inside)
                 }

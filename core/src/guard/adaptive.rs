@@ -13,6 +13,9 @@
 //! The long-term latency is an exponential average over about 600 samples. A limit of which less
 //! than half is used does not grow: nothing was learned about what lies beyond.
 //!
+//! The bounds are kept here, not handed in with each call: what a call under older ones shows must
+//! not push the limit back between those.
+//!
 //! What counts as a sample: an answer, and a timeout, whose latency is at least what it waited. A
 //! fast failure does not: a refused connection says nothing about how long work takes.
 
@@ -39,23 +42,20 @@ pub struct Adaptive {
 
 #[derive(Debug)]
 struct Inner {
+    /// None: there is no limit.
+    bounds: Option<ConcurrencyBounds>,
     limit: f64,
     inside: u32,
     long_term: f64,
     samples: u32,
 }
 
-impl Default for Adaptive {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Adaptive {
-    /// Nobody inside, nothing learned.
-    pub fn new() -> Self {
+    /// Nobody inside, nothing learned; without `bounds` it lets everybody in.
+    pub fn new(bounds: Option<&ConcurrencyBounds>) -> Self {
         Self {
             inner: Mutex::new(Inner {
+                bounds: bounds.copied(),
                 limit: INITIAL,
                 inside: 0,
                 long_term: 0.0,
@@ -65,26 +65,31 @@ impl Adaptive {
     }
 
     /// Whether one more may go; it must [`leave`](Self::leave).
-    pub fn enter(&self, bounds: &ConcurrencyBounds) -> bool {
+    pub fn enter(&self) -> bool {
         let mut inner = lock(&self.inner);
-        let free = inner.inside < inner.limit_within(bounds);
+        let free = inner.inside < inner.limit();
         inner.inside += u32::from(free);
         free
     }
 
     /// One has ended; `latency` if that is a sample.
-    pub fn leave(&self, bounds: &ConcurrencyBounds, latency: Option<Span>) {
+    pub fn leave(&self, latency: Option<Span>) {
         let mut inner = lock(&self.inner);
-        if let Some(latency) = latency {
-            inner.learn(bounds, latency);
+        if let (Some(bounds), Some(latency)) = (inner.bounds, latency) {
+            inner.learn(&bounds, latency);
         }
         inner.inside = inner.inside.saturating_sub(1);
     }
 
+    /// Puts `bounds` in force. Sends nobody away, and what was learned stays.
+    pub fn reload(&self, bounds: Option<&ConcurrencyBounds>) {
+        lock(&self.inner).bounds = bounds.copied();
+    }
+
     /// The limit as it stands, and how many are inside.
-    pub fn view(&self, bounds: &ConcurrencyBounds) -> (u32, u32) {
+    pub fn view(&self) -> (u32, u32) {
         let inner = lock(&self.inner);
-        (inner.limit_within(bounds), inner.inside)
+        (inner.limit(), inner.inside)
     }
 }
 
@@ -94,8 +99,10 @@ impl Inner {
         clippy::cast_sign_loss,
         reason = "clamped to two positive u32"
     )]
-    fn limit_within(&self, bounds: &ConcurrencyBounds) -> u32 {
-        self.limit.clamp(bounds.min.into(), bounds.max.into()) as u32
+    fn limit(&self) -> u32 {
+        self.bounds.map_or(u32::MAX, |bounds| {
+            self.limit.clamp(bounds.min.into(), bounds.max.into()) as u32
+        })
     }
 
     #[expect(clippy::cast_precision_loss, reason = "of nanoseconds beyond 104 days")]

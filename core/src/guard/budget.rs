@@ -30,8 +30,9 @@ pub struct Budget {
     inner: Mutex<Ring>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Ring {
+    settings: RetryBudget,
     slots: [Slot; SLOTS],
     /// What the total was at the last look, and when that was.
     seen: u32,
@@ -47,23 +48,30 @@ struct Slot {
 
 impl Budget {
     /// A budget nothing was paid into.
-    pub fn new(now: Instant) -> Self {
+    pub fn new(settings: &RetryBudget, now: Instant) -> Self {
         Self {
             inner: Mutex::new(Ring {
+                settings: *settings,
+                slots: Default::default(),
+                seen: 0,
                 seen_at: now,
-                ..Ring::default()
             }),
         }
     }
 
+    /// Puts `settings` in force: by them, what was spent so far is judged too.
+    pub fn reload(&self, settings: &RetryBudget) {
+        lock(&self.inner).settings = *settings;
+    }
+
     /// Takes one retry, if there is one. `first_attempts` is how many the operation has made in
     /// all, that of the asking call included, modulo 2^32.
-    pub fn withdraw(&self, settings: &RetryBudget, first_attempts: u32, now: Instant) -> bool {
+    pub fn withdraw(&self, first_attempts: u32, now: Instant) -> bool {
         let mut ring = lock(&self.inner);
         // Whoever read the clock before another and comes here after it asks as if with it.
         let now = now.max(ring.seen_at);
         ring.look(first_attempts, now);
-        let affordable = ring.affords(settings, now);
+        let affordable = ring.affords(now);
         if affordable {
             ring.slot(now.as_nanos() / SECOND).retries += 1;
         }
@@ -98,7 +106,7 @@ impl Ring {
         self.slot(last).first_attempts += left;
     }
 
-    fn affords(&self, settings: &RetryBudget, now: Instant) -> bool {
+    fn affords(&self, now: Instant) -> bool {
         let last = now.as_nanos() / SECOND;
         let live = |slot: &&Slot| last.saturating_sub(slot.second) < HORIZON_SECS;
         let live = self.slots.iter().filter(live);
@@ -108,6 +116,7 @@ impl Ring {
                 retries + u128::from(slot.retries),
             )
         });
+        let settings = &self.settings;
         let floor = u128::from(settings.min_per_second) * u128::from(HORIZON_SECS);
         let income = first * u128::from(settings.ratio.basis_points()) + floor * ONE;
         (retries + 1) * ONE <= income

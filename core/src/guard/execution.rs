@@ -36,6 +36,8 @@ pub struct Execution {
     /// When whoever called must have an answer, whatever this operation's own rules say.
     bound: Instant,
     attempt: u32,
+    /// Of the attempts, those that were slept before: hedges are none.
+    retries: u32,
     in_run: bool,
 }
 
@@ -70,6 +72,7 @@ impl Execution {
             started,
             bound,
             attempt: 1,
+            retries: 0,
             in_run: false,
         }
     }
@@ -123,15 +126,25 @@ impl Execution {
         let waking = now + Span::from(delay);
         let makes_sense = waking < self.deadline(plan)
             && guard.breaker.would_admit(waking)
-            && guard.budget.withdraw(&plan.budget, first_attempts, now);
+            && guard.budget.withdraw(first_attempts, now);
         if !makes_sense {
             return Next::Return;
         }
         self.attempt += 1;
+        self.retries += 1;
         Next::Retry(delay)
     }
 
-    /// Whether another attempt may begin beside those under way; if so, it has.
+    /// Whether another attempt beside those under way makes sense, as far as a look can tell: to be
+    /// asked before its way in, which moves a breaker that is open.
+    pub fn may_hedge(&self, plan: &Plan, guard: &Guard, now: Instant) -> bool {
+        self.attempt < plan.max_attempts
+            && now < self.deadline(plan)
+            && guard.breaker.admits_everybody()
+    }
+
+    /// Whether another attempt may begin beside those under way; if so, it has. The budget is asked
+    /// last, so whoever asks this has let it in already.
     pub fn hedge(&mut self, plan: &Plan, guard: &Guard, circumstances: &Circumstances) -> bool {
         let Circumstances {
             idempotent,
@@ -140,10 +153,8 @@ impl Execution {
             ..
         } = *circumstances;
         let may = idempotent
-            && self.attempt < plan.max_attempts
-            && now < self.deadline(plan)
-            && guard.breaker.admits_everybody()
-            && guard.budget.withdraw(&plan.budget, first_attempts, now);
+            && self.may_hedge(plan, guard, now)
+            && guard.budget.withdraw(first_attempts, now);
         self.attempt += u32::from(may);
         may
     }
@@ -171,7 +182,10 @@ impl Execution {
             Some(hint) if plan.backoff.allows(hint) => Some(hint),
             // A server that wants to be left alone for longer than any backoff is left alone.
             Some(_) => None,
-            None => Some(plan.backoff.delay(self.attempt, circumstances.random)),
+            None => {
+                let retry = self.retries + 1;
+                Some(plan.backoff.delay(retry, circumstances.random))
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Wake, Waker};
 
 use super::plan::Plan;
-use super::way::{Standing, Watch};
+use super::watch::{Standing, Watch};
 use crate::key::{Kind, Labels, OperationName, Service};
 use crate::outcome::{Reason, Transition};
 use crate::policy::rules::{Mode, Rules};

@@ -2,12 +2,14 @@
 //!
 //! A [`Plan`] is an operation's rules compiled; it is replaced whole when rules change. What lives
 //! longer than any rules is kept apart, in the operation's [`Guard`]: its parts are told the rules
-//! at a reload or with each step, so a new rule judges the old state, and nothing is lost. A [`Way`]
-//! leads one attempt in and out again; an [`Execution`] walks one call through its attempts.
+//! at a reload, so a new rule judges the old state, and nothing is lost. A [`Way`] leads one attempt
+//! in and out again; an [`Execution`] walks one call through its attempts.
 //!
 //! **Whose rules.** What is shared follows the rules in force; what is a call's own (timeouts,
 //! attempts, backoff, hedges) follows the plan the call began under. So a call that outlives a
-//! reload is counted, judged and limited as everybody is by then, and ends as it was promised.
+//! reload is counted, judged and limited as everybody is by then, and ends as it was promised. Which
+//! doors it asks at all, and how long it stands in a queue, its plan says; whether one opens, the
+//! rules in force.
 //!
 //! ```text
 //! overall deadline > retry or hedge > circuit breaker > rate limit > bulkhead > adaptive limit
@@ -15,6 +17,7 @@
 //! ```
 
 pub mod adaptive;
+mod attempt;
 pub mod breaker;
 pub mod budget;
 pub mod execution;
@@ -26,21 +29,24 @@ pub mod rate;
 pub mod retry;
 mod shadow;
 pub mod slots;
+mod watch;
 mod way;
 
 use adaptive::Adaptive;
 use budget::Budget;
 use rate::RateLimiter;
 use slots::Slots;
-use way::tell;
+use watch::News;
 
 use crate::time::Instant;
 
+pub use attempt::{Demand, Finding, Gate};
 pub use breaker::{Breaker, Observation, Override, Permit};
 pub use execution::{Execution, Next};
 pub use plan::{Gist, Plan};
 pub use shadow::ShadowGuard;
-pub use way::{Demand, Finding, Gate, Standing, Watch, Way};
+pub use watch::{Standing, Watch};
+pub use way::Way;
 
 /// What one operation's callers share, and what outlives every reload.
 #[derive(Debug)]
@@ -65,25 +71,26 @@ impl Guard {
         let (limit, room) = places(plan);
         Self {
             breaker: Breaker::new(&plan.breaker, seed, now),
-            budget: Budget::new(now),
+            budget: Budget::new(&plan.budget, now),
             rate: RateLimiter::new(plan.rate.as_ref()),
             bulkhead: Slots::new(limit, room),
-            adaptive: Adaptive::new(),
+            adaptive: Adaptive::new(plan.concurrency.as_ref()),
             shadow: ShadowGuard::default(),
         }
     }
 
     /// Lets `new` rules judge what `old` ones led to. Once calls can see the new plan.
     pub fn reload<W: Watch>(&self, old: &Plan, new: &Plan, now: Instant, watch: &W) {
-        tell(
-            self.breaker.reload(&new.breaker, now),
-            Standing::Enforced,
-            watch,
-        );
+        let mut news = News::default();
+        news.add(self.breaker.reload(&new.breaker, now), Standing::Enforced);
+        self.budget.reload(&new.budget);
         self.rate.reload(new.rate.as_ref(), now);
+        self.adaptive.reload(new.concurrency.as_ref());
         let (limit, room) = places(new);
-        self.bulkhead.resize(limit, room).wake();
-        self.shadow.reload(&old.shadow, &new.shadow, now, watch);
+        let wakes = self.bulkhead.resize(limit, room);
+        self.shadow.reload(&old.shadow, &new.shadow, now, &mut news);
+        wakes.wake();
+        news.tell(watch);
     }
 }
 

@@ -6,11 +6,12 @@
 use std::sync::OnceLock;
 
 use super::adaptive::Adaptive;
+use super::attempt::{Demand, Finding};
 use super::breaker::{Breaker, Permit, Settings, StateView};
 use super::plan::{BulkheadSettings, ShadowPlan};
 use super::rate::RateLimiter;
 use super::slots::{Entered, Slots};
-use super::way::{Demand, Finding, Standing, Watch, tell};
+use super::watch::{News, Standing};
 use crate::lane::Lane;
 use crate::outcome::{Reason, Rejection};
 use crate::time::Instant;
@@ -56,28 +57,23 @@ impl ShadowGuard {
         Some(breaker.state_at(now))
     }
 
-    pub(super) fn admit<W: Watch>(
-        &self,
-        plan: &ShadowPlan,
-        demand: &Demand,
-        watch: &W,
-    ) -> ShadowPass {
+    pub(super) fn admit(&self, plan: &ShadowPlan, demand: &Demand, news: &mut News) -> ShadowPass {
         let mut pass = ShadowPass::NONE;
         if *plan != ShadowPlan::default()
-            && let Err(reason) = self.enter(&mut pass, plan, demand, watch)
+            && let Err(reason) = self.enter(&mut pass, plan, demand, news)
         {
-            watch.would_refuse(reason);
+            news.add_would_refuse(reason);
         }
         pass
     }
 
     /// Stops at the first that would refuse, as a real call would.
-    fn enter<W: Watch>(
+    fn enter(
         &self,
         pass: &mut ShadowPass,
         plan: &ShadowPlan,
         demand: &Demand,
-        watch: &W,
+        news: &mut News,
     ) -> Result<(), Reason> {
         let Demand {
             cost,
@@ -89,7 +85,7 @@ impl ShadowGuard {
         if let Some(settings) = &plan.breaker {
             let breaker = accounts.breaker(settings, now);
             let step = breaker.admit(now);
-            tell(step.changes, Standing::Shadow, watch);
+            news.add(step.changes, Standing::Shadow);
             pass.permit = Some(step.answer.map_err(refused)?);
         }
         if plan.rate.is_some() {
@@ -102,8 +98,8 @@ impl ShadowGuard {
                 Entered::Waiting(_) | Entered::Full => return Err(Reason::BulkheadFull),
             }
         }
-        if let Some(bounds) = &plan.concurrency {
-            if !accounts.adaptive.enter(bounds) {
+        if plan.concurrency.is_some() {
+            if !accounts.adaptive.enter() {
                 return Err(Reason::ConcurrencyLimited);
             }
             pass.counted = true;
@@ -111,14 +107,14 @@ impl ShadowGuard {
         Ok(())
     }
 
-    pub(super) fn settle<W: Watch>(
+    pub(super) fn settle(
         &self,
         pass: ShadowPass,
         plan: &ShadowPlan,
         finding: Finding,
         now: Instant,
         lane: Lane,
-        watch: &W,
+        news: &mut News,
     ) {
         let Some(accounts) = self.0.get().filter(|_| !pass.is_none()) else {
             return;
@@ -127,37 +123,32 @@ impl ShadowGuard {
             let breaker = accounts.breaker(settings, now);
             let (trace, observation) = (settings.trace(), finding.observation);
             let settled = breaker.settle(permit, trace, observation, now, lane);
-            tell(settled, Standing::Shadow, watch);
+            news.add(settled, Standing::Shadow);
         }
         if pass.slot {
             // Nobody waits in a shadow.
             accounts.bulkhead.leave().wake();
         }
-        if let (true, Some(bounds)) = (pass.counted, &plan.concurrency) {
-            accounts.adaptive.leave(bounds, finding.latency);
+        if pass.counted {
+            accounts.adaptive.leave(finding.latency);
         }
     }
 
     /// Carries what was counted over to the next plan; what was not on trial before begins anew.
-    pub(super) fn reload<W: Watch>(
-        &self,
-        old: &ShadowPlan,
-        new: &ShadowPlan,
-        now: Instant,
-        watch: &W,
-    ) {
+    pub(super) fn reload(&self, old: &ShadowPlan, new: &ShadowPlan, now: Instant, news: &mut News) {
         if self.0.get().is_none() && *new == ShadowPlan::default() {
             return;
         }
         let accounts = self.accounts(new);
         if let Some(settings) = &new.breaker {
             let breaker = accounts.breaker(settings, now);
-            tell(breaker.reload(settings, now), Standing::Shadow, watch);
+            news.add(breaker.reload(settings, now), Standing::Shadow);
             if old.breaker.is_none() {
-                tell(breaker.reset(now), Standing::Shadow, watch);
+                news.add(breaker.reset(now), Standing::Shadow);
             }
         }
         accounts.rate.reload(new.rate.as_ref(), now);
+        accounts.adaptive.reload(new.concurrency.as_ref());
         accounts
             .bulkhead
             .resize(places(new.bulkhead.as_ref()), 0)
@@ -170,7 +161,7 @@ impl ShadowGuard {
                 breaker: OnceLock::new(),
                 rate: RateLimiter::new(plan.rate.as_ref()),
                 bulkhead: Slots::new(places(plan.bulkhead.as_ref()), 0),
-                adaptive: Adaptive::new(),
+                adaptive: Adaptive::new(plan.concurrency.as_ref()),
             })
         })
     }

@@ -16,6 +16,9 @@
 //! Invariants: while somebody waits, no slot is free. A ticket that is no longer in the queue has
 //! been given a slot: so a waiter that gives up finds out, under the lock, which of the two it was.
 //!
+//! A waker is somebody's code: to clone or drop one may end a task, and that task may hold another
+//! ticket. So both are done while no lock is held.
+//!
 //! The limit is kept here, not handed in with each call: a call that began under a larger one must
 //! not hand a slot on that the smaller one no longer has. Shrinking never blocks and takes nobody's
 //! slot away: those inside stay, and the next enters once enough have left.
@@ -112,30 +115,43 @@ impl Slots {
 
     /// Whether `ticket` has been turned into a slot; if not, `cx` is woken when it is.
     pub fn poll(&self, ticket: Ticket, cx: &Context<'_>) -> Poll<()> {
+        if let Some(ready) = self.look(ticket, cx.waker()) {
+            return ready;
+        }
+        let waker = cx.waker().clone();
         let mut inner = lock(&self.inner);
+        // Between the two looks it may have been given its slot.
         let Some(at) = inner.position(ticket) else {
             return Poll::Ready(());
         };
-        let waker = &mut inner.waiting[at].waker;
-        if waker
-            .as_ref()
-            .is_none_or(|waker| !waker.will_wake(cx.waker()))
-        {
-            *waker = Some(cx.waker().clone());
-        }
+        let stale = inner.waiting[at].waker.replace(waker);
+        drop(inner);
+        drop(stale);
         Poll::Pending
+    }
+
+    /// `None` if `waker` has yet to be left in the queue.
+    fn look(&self, ticket: Ticket, waker: &Waker) -> Option<Poll<()>> {
+        let inner = lock(&self.inner);
+        let Some(at) = inner.position(ticket) else {
+            return Some(Poll::Ready(()));
+        };
+        let known = inner.waiting[at].waker.as_ref();
+        known
+            .is_some_and(|known| known.will_wake(waker))
+            .then_some(Poll::Pending)
     }
 
     /// Stops waiting. `true` if the ticket had become a slot already, which the caller now holds.
     pub fn give_up(&self, ticket: Ticket) -> bool {
         let mut inner = lock(&self.inner);
-        match inner.position(ticket) {
-            Some(at) => {
-                inner.waiting.remove(at);
-                false
-            }
-            None => true,
-        }
+        let Some(at) = inner.position(ticket) else {
+            return true;
+        };
+        let gone = inner.waiting.remove(at);
+        drop(inner);
+        drop(gone);
+        false
     }
 
     /// Gives a slot back.

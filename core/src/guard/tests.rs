@@ -5,7 +5,6 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use super::fixtures::{plan, shadowed};
-use super::way::Finding;
 use super::*;
 use crate::lane::Lane;
 use crate::outcome::{Reason, Transition};
@@ -34,8 +33,8 @@ impl Curious<'_> {
         let _ = guard.breaker.would_admit(at);
         let _ = guard.shadow.state_at(&plan.shadow, at);
         let _ = guard.bulkhead.occupancy();
-        let _ = plan.concurrency.map(|bounds| guard.adaptive.view(&bounds));
-        let _ = guard.budget.withdraw(&plan.budget, 0, at);
+        let _ = guard.adaptive.view();
+        let _ = guard.budget.withdraw(0, at);
     }
 }
 

@@ -8,39 +8,25 @@
 //!                                                  in <-- shadow <-- adaptive limit
 //! ```
 //!
-//! Whatever was taken on the way is given back, wherever it ends: refused, timed out, dropped. The
-//! attempt's own clock starts when it is in. A shadow stands at the end: it judges what the
-//! enforced rules let through, keeps its own account, and neither waits nor refuses.
+//! Whatever was taken on the way is given back, wherever it ends: refused, timed out, dropped, or
+//! because a watcher panics. The attempt's own clock starts when it is in. A shadow stands at the
+//! end: it judges what the enforced rules let through, keeps its own account, and neither waits nor
+//! refuses.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::task::{Context, Poll};
 
 use super::Guard;
-use super::breaker::{Changes, Observation, Permit};
+use super::attempt::{Demand, Finding, Gate};
+use super::breaker::{Observation, Permit};
 use super::plan::Plan;
 use super::rate::Reservation;
 use super::shadow::ShadowPass;
 use super::slots::{Entered, Ticket};
+use super::watch::{News, Standing, Watch};
 use crate::lane::Lane;
-use crate::outcome::{Reason, Rejection, Transition};
-use crate::time::{Instant, Span};
-
-/// Whoever wants to know what happens at a guard. Told while no lock is held.
-pub trait Watch {
-    /// A breaker changed its state: the one that is enforced, or the one in the shadow.
-    fn changed(&self, transition: &Transition, standing: Standing);
-
-    /// A shadow would have refused a call that was let in.
-    fn would_refuse(&self, reason: Reason);
-}
-
-/// Whether what is told of was enforced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// Yes.
-    Enforced,
-    /// No, it is a trial.
-    Shadow,
-}
+use crate::outcome::{Reason, Rejection};
+use crate::time::Instant;
 
 /// An attempt on its way in, then inside. Must be [settled](Self::settle) or
 /// [abandoned](Self::abandon).
@@ -64,46 +50,6 @@ enum Stage {
     Queue(Ticket, Instant),
     Adaptive,
     Inside,
-}
-
-/// What an attempt asks of a guard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Demand {
-    /// What it takes of the rate limit, in permits.
-    pub cost: u32,
-    /// The present.
-    pub now: Instant,
-    /// When whoever made it must have an answer: a moment that comes later is of no use.
-    pub deadline: Instant,
-}
-
-/// What an attempt showed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// About the dependency.
-    pub observation: Observation,
-    /// How long it took, if that tells how long the dependency takes.
-    pub latency: Option<Span>,
-}
-
-impl From<Observation> for Finding {
-    fn from(observation: Observation) -> Self {
-        Self {
-            observation,
-            latency: None,
-        }
-    }
-}
-
-/// How far an attempt has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gate {
-    /// It may begin.
-    Inside,
-    /// Ask again then, or when woken.
-    Wait(Instant),
-    /// It may not, and holds nothing.
-    Refused(Rejection),
 }
 
 impl Way {
@@ -146,7 +92,9 @@ impl Way {
         self.permit
     }
 
-    /// Goes on as far as it can.
+    /// Goes on as far as it can; once it is inside, what is on trial has been asked. If the watcher
+    /// panics, nobody will go on with the attempt: it is
+    /// outside again, and holds nothing.
     pub fn poll<W: Watch>(
         &mut self,
         guard: &Guard,
@@ -155,30 +103,83 @@ impl Way {
         cx: &Context<'_>,
         watch: &W,
     ) -> Gate {
-        while self.stage != Stage::Inside {
-            match self.step(guard, plan, demand, cx, watch) {
-                Ok(Some(stage)) => self.stage = stage,
-                Ok(None) => return Gate::Wait(self.waits_until()),
-                Err(rejection) => {
-                    self.take_back(guard, plan, demand.now, Lane::SHARED, watch);
-                    return Gate::Refused(rejection);
-                }
-            }
-            if self.stage == Stage::Inside {
-                self.shadow = guard.shadow.admit(&plan.shadow, demand, watch);
-            }
+        let was_inside = self.stage == Stage::Inside;
+        let gate = self.poll_enforced(guard, plan, demand, cx, watch);
+        if gate == Gate::Inside && !was_inside {
+            self.try_out(guard, plan, demand, watch);
         }
-        Gate::Inside
+        gate
     }
 
-    /// The next stage; none if there is nothing to do but wait.
-    fn step<W: Watch>(
+    /// As [`poll`](Self::poll), of an attempt that may yet not be made: what is on trial is not asked
+    /// before it [is](Self::try_out).
+    pub fn poll_enforced<W: Watch>(
         &mut self,
         guard: &Guard,
         plan: &Plan,
         demand: &Demand,
         cx: &Context<'_>,
         watch: &W,
+    ) -> Gate {
+        let mut news = News::default();
+        let gate = self.advance(guard, plan, demand, cx, &mut news);
+        self.tell_or_leave(guard, plan, demand.now, news, watch);
+        gate
+    }
+
+    /// Asks what is on trial, of an attempt that is inside and is made.
+    pub fn try_out<W: Watch>(&mut self, guard: &Guard, plan: &Plan, demand: &Demand, watch: &W) {
+        let mut news = News::default();
+        self.shadow = guard.shadow.admit(&plan.shadow, demand, &mut news);
+        self.tell_or_leave(guard, plan, demand.now, news, watch);
+    }
+
+    /// If the watcher panics, nobody will go on with the attempt, and nobody stays inside.
+    fn tell_or_leave<W: Watch>(
+        &mut self,
+        guard: &Guard,
+        plan: &Plan,
+        now: Instant,
+        news: News,
+        watch: &W,
+    ) {
+        // Nothing is half done that anybody could see: what was decided stands.
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| news.tell(watch))) {
+            let mut unheard = News::default();
+            self.hand_back(guard, plan, now, Lane::SHARED, &mut unheard);
+            resume_unwind(panic);
+        }
+    }
+
+    fn advance(
+        &mut self,
+        guard: &Guard,
+        plan: &Plan,
+        demand: &Demand,
+        cx: &Context<'_>,
+        news: &mut News,
+    ) -> Gate {
+        while self.stage != Stage::Inside {
+            match self.step(guard, plan, demand, cx, news) {
+                Ok(Some(stage)) => self.stage = stage,
+                Ok(None) => return Gate::Wait(self.waits_until()),
+                Err(rejection) => {
+                    self.hand_back(guard, plan, demand.now, Lane::SHARED, news);
+                    return Gate::Refused(rejection);
+                }
+            }
+        }
+        Gate::Inside
+    }
+
+    /// The next stage; none if there is nothing to do but wait.
+    fn step(
+        &mut self,
+        guard: &Guard,
+        plan: &Plan,
+        demand: &Demand,
+        cx: &Context<'_>,
+        news: &mut News,
     ) -> Result<Option<Stage>, Rejection> {
         let Demand {
             cost,
@@ -187,7 +188,7 @@ impl Way {
         } = *demand;
         Ok(Some(match self.stage {
             Stage::Breaker => {
-                self.ask_breaker(guard, now, watch)?;
+                self.ask_breaker(guard, now, news)?;
                 Stage::Rate
             }
             Stage::Rate if plan.rate.is_some() => {
@@ -198,7 +199,7 @@ impl Way {
             Stage::Rate => Stage::Bulkhead,
             Stage::Moment(at) if now < at => return Ok(None),
             Stage::Moment(_) => {
-                self.ask_again(guard, now, watch)?;
+                self.ask_again(guard, now, news)?;
                 Stage::Bulkhead
             }
             Stage::Bulkhead => match &plan.bulkhead {
@@ -217,45 +218,38 @@ impl Way {
                     self.slot = true;
                     // Whatever becomes of it now, it is no longer in the queue.
                     self.stage = Stage::Adaptive;
-                    self.ask_again(guard, now, watch)?;
+                    self.ask_again(guard, now, news)?;
                     Stage::Adaptive
                 }
                 Poll::Pending if now < until => return Ok(None),
                 Poll::Pending => return Err(full(Reason::BulkheadFull)),
             },
-            Stage::Adaptive => match &plan.concurrency {
-                Some(bounds) if !guard.adaptive.enter(bounds) => {
+            Stage::Adaptive if plan.concurrency.is_some() => {
+                if !guard.adaptive.enter() {
                     return Err(full(Reason::ConcurrencyLimited));
                 }
-                Some(_) => {
-                    self.counted = true;
-                    Stage::Inside
-                }
-                None => Stage::Inside,
-            },
+                self.counted = true;
+                Stage::Inside
+            }
+            Stage::Adaptive => Stage::Inside,
             Stage::Inside => Stage::Inside,
         }))
     }
 
-    fn ask_breaker<W: Watch>(
+    fn ask_breaker(
         &mut self,
         guard: &Guard,
         now: Instant,
-        watch: &W,
+        news: &mut News,
     ) -> Result<(), Rejection> {
         let step = guard.breaker.admit(now);
-        tell(step.changes, Standing::Enforced, watch);
+        news.add(step.changes, Standing::Enforced);
         self.permit = Some(step.answer?);
         Ok(())
     }
 
     /// After a wait: the breaker may have changed its mind.
-    fn ask_again<W: Watch>(
-        &mut self,
-        guard: &Guard,
-        now: Instant,
-        watch: &W,
-    ) -> Result<(), Rejection> {
+    fn ask_again(&mut self, guard: &Guard, now: Instant, news: &mut News) -> Result<(), Rejection> {
         let Some(permit) = self
             .permit
             .filter(|permit| !guard.breaker.is_current(*permit, now))
@@ -267,8 +261,8 @@ impl Way {
         let given_back = guard
             .breaker
             .settle(permit, None, nothing, now, Lane::SHARED);
-        tell(given_back, Standing::Enforced, watch);
-        self.ask_breaker(guard, now, watch)
+        news.add(given_back, Standing::Enforced);
+        self.ask_breaker(guard, now, news)
     }
 
     fn waits_until(&self) -> Instant {
@@ -308,24 +302,38 @@ impl Way {
         lane: Lane,
         watch: &W,
     ) {
+        let mut news = News::default();
+        self.give_back(guard, plan, finding, now, lane, &mut news);
+        news.tell(watch);
+    }
+
+    fn give_back(
+        &mut self,
+        guard: &Guard,
+        plan: &Plan,
+        finding: Finding,
+        now: Instant,
+        lane: Lane,
+        news: &mut News,
+    ) {
         // It begins anew with the next attempt; a reservation that got this far has been used.
         self.stage = Stage::Breaker;
         self.reservation = None;
         if let Some(permit) = self.permit.take() {
             let (trace, observation) = (plan.breaker.trace(), finding.observation);
             let settled = guard.breaker.settle(permit, trace, observation, now, lane);
-            tell(settled, Standing::Enforced, watch);
+            news.add(settled, Standing::Enforced);
         }
-        if std::mem::take(&mut self.slot) {
-            guard.bulkhead.leave().wake();
-        }
-        if let (true, Some(bounds)) = (std::mem::take(&mut self.counted), &plan.concurrency) {
-            guard.adaptive.leave(bounds, finding.latency);
+        let wakes = std::mem::take(&mut self.slot).then(|| guard.bulkhead.leave());
+        if std::mem::take(&mut self.counted) {
+            guard.adaptive.leave(finding.latency);
         }
         let pass = std::mem::take(&mut self.shadow);
         guard
             .shadow
-            .settle(pass, &plan.shadow, finding, now, lane, watch);
+            .settle(pass, &plan.shadow, finding, now, lane, news);
+        // Somebody else's code, as a watcher's is.
+        wakes.unwrap_or_default().wake();
     }
 
     /// The attempt ends before its time: on its way in nothing was learned, whatever `observation`
@@ -354,13 +362,20 @@ impl Way {
         lane: Lane,
         watch: &W,
     ) {
+        let mut news = News::default();
+        self.hand_back(guard, plan, now, lane, &mut news);
+        news.tell(watch);
+    }
+
+    fn hand_back(&mut self, guard: &Guard, plan: &Plan, now: Instant, lane: Lane, news: &mut News) {
         if let Stage::Queue(ticket, _) = self.stage {
             self.slot |= guard.bulkhead.give_up(ticket);
         }
         if let Some(reservation) = self.reservation.take() {
             guard.rate.give_back(reservation);
         }
-        self.settle(guard, plan, Observation::Neutral.into(), now, lane, watch);
+        let nothing = Observation::Neutral.into();
+        self.give_back(guard, plan, nothing, now, lane, news);
     }
 }
 
@@ -374,12 +389,6 @@ const fn full(reason: Reason) -> Rejection {
     Rejection {
         reason,
         retry_after: None,
-    }
-}
-
-pub(super) fn tell<W: Watch>(changes: Changes, standing: Standing, watch: &W) {
-    for transition in changes.iter() {
-        watch.changed(transition, standing);
     }
 }
 

@@ -156,7 +156,12 @@ impl Breaker {
             }
             WindowSettings::Time(trace) => {
                 let generation = self.load().generation();
-                self.successes.record(trace, generation, now, lane);
+                if !self.successes.record(trace, generation, now, lane) {
+                    let moved = self.successes.empty(trace, generation, now, lane);
+                    // This one among them.
+                    let successes = moved + 1;
+                    account.troubles.add_successes(trace, successes, now);
+                }
             }
         }
     }
@@ -182,7 +187,7 @@ impl Breaker {
     }
 
     /// What the window holds.
-    fn figures(
+    pub(super) fn figures(
         &self,
         inner: &Inner,
         ratio: &RatioSettings,

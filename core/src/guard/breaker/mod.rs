@@ -162,7 +162,8 @@ impl Breaker {
             return false;
         }
         if let Some(trace) = trace.filter(|trace| word.has_shape(trace.shape())) {
-            self.successes.record(trace, word.generation(), now, lane);
+            let generation = word.generation();
+            return self.successes.record(trace, generation, now, lane);
         }
         true
     }

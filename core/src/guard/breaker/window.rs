@@ -8,6 +8,10 @@
 //! readers pass over cells with any other stamp. So nothing ever has to be swept: an expired
 //! bucket, a transition and a change of shape all empty the window by no longer matching.
 //!
+//! A cell counts to 2^24, which a busy lane reaches within a long bucket. Whoever finds it full
+//! takes the mutex and moves what it holds to the account beside it, so that no number of calls is
+//! too many.
+//!
 //! A lane remembers where its present bucket ends, so that a success costs a comparison and not a
 //! division.
 
@@ -76,7 +80,7 @@ impl Trace {
     }
 }
 
-/// Failures and slow calls, by bucket.
+/// Failures and slow calls, by bucket; and what lanes had no more room for.
 #[derive(Debug, Default)]
 pub(super) struct Troubles {
     cells: [Cell; BUCKETS],
@@ -85,13 +89,25 @@ pub(super) struct Troubles {
 #[derive(Clone, Copy, Debug, Default)]
 struct Cell {
     stamp: Stamp,
-    failed: u32,
-    slow: u32,
-    outcomes: u32,
+    failed: u64,
+    slow: u64,
+    outcomes: u64,
 }
 
 impl Troubles {
     pub(super) fn record(&mut self, trace: Trace, failed: bool, slow: bool, now: Instant) {
+        let cell = self.cell(trace, now);
+        cell.failed += u64::from(failed);
+        cell.slow += u64::from(slow);
+        cell.outcomes += 1;
+    }
+
+    /// Takes over successes that found no more room in their lane.
+    pub(super) fn add_successes(&mut self, trace: Trace, successes: u64, now: Instant) {
+        self.cell(trace, now).outcomes += successes;
+    }
+
+    fn cell(&mut self, trace: Trace, now: Instant) -> &mut Cell {
         let bucket = trace.bucket(now);
         // The generation needs no part in this stamp: a transition drops the whole account.
         let stamp = Stamp::new(bucket, 0, trace.shape);
@@ -102,9 +118,7 @@ impl Troubles {
                 ..Cell::default()
             };
         }
-        cell.failed = cell.failed.saturating_add(failed.into());
-        cell.slow = cell.slow.saturating_add(slow.into());
-        cell.outcomes = cell.outcomes.saturating_add(1);
+        cell
     }
 
     pub(super) fn figures(&self, trace: Trace, now: Instant) -> Figures {
@@ -112,9 +126,9 @@ impl Troubles {
         for bucket in trace.buckets(now) {
             let cell = &self.cells[slot(bucket)];
             if cell.stamp == Stamp::new(bucket, 0, trace.shape) {
-                figures.failed += u64::from(cell.failed);
-                figures.slow += u64::from(cell.slow);
-                figures.total += u64::from(cell.outcomes);
+                figures.failed += cell.failed;
+                figures.slow += cell.slow;
+                figures.total += cell.outcomes;
             }
         }
         figures
@@ -147,8 +161,9 @@ impl Default for LaneCells {
 }
 
 impl Successes {
+    /// Counts one. `false` if the lane's cell is full and wants to be [emptied](Self::empty) first.
     #[inline]
-    pub(super) fn record(&self, trace: Trace, generation: u64, now: Instant, lane: Lane) {
+    pub(super) fn record(&self, trace: Trace, generation: u64, now: Instant, lane: Lane) -> bool {
         let cells = self.lanes.of(lane);
         if !lane.is_owned() {
             return cells.add_shared(Stamp::of(trace, generation, now));
@@ -160,11 +175,24 @@ impl Successes {
             if let Some(cell) = cells.cells.get(slot) {
                 let bits = cell.load(Ordering::Relaxed);
                 if Stamp::in_cell(bits).belongs_to(generation, trace.shape) && !is_full(bits) {
-                    return cell.store(bits + 1, Ordering::Relaxed);
+                    cell.store(bits + 1, Ordering::Relaxed);
+                    return true;
                 }
             }
         }
-        cells.turn(trace, generation, now);
+        cells.turn(trace, generation, now)
+    }
+
+    /// Empties the lane's cell if it is full; the answer is what stood there. Under the breaker's
+    /// mutex, as are all readers: so what is moved is never missed.
+    pub(super) fn empty(&self, trace: Trace, generation: u64, now: Instant, lane: Lane) -> u64 {
+        let stamp = Stamp::of(trace, generation, now);
+        let cell = &self.lanes.of(lane).cells[slot(stamp.bucket())];
+        let full = stamp.cell(COUNT_MAX);
+        // Relaxed: see `record`. Failing means that somebody else has emptied it.
+        let emptied =
+            cell.compare_exchange(full, stamp.cell(0), Ordering::Relaxed, Ordering::Relaxed);
+        emptied.map_or(0, |_| COUNT_MAX)
     }
 
     pub(super) fn count(&self, trace: Trace, generation: u64, now: Instant) -> u64 {
@@ -180,31 +208,47 @@ impl Successes {
     }
 }
 
+#[cfg(test)]
+impl Successes {
+    /// As if the lane's present bucket had seen as many successes as a cell counts; the answer is
+    /// how many more these are.
+    pub(super) fn fill(&self, trace: Trace, generation: u64, now: Instant, lane: Lane) -> u64 {
+        let stamp = Stamp::of(trace, generation, now);
+        let cell = &self.lanes.of(lane).cells[slot(stamp.bucket())];
+        let full = stamp.cell(COUNT_MAX);
+        COUNT_MAX - stamp.count_of(cell.swap(full, Ordering::Relaxed))
+    }
+}
+
 impl LaneCells {
-    /// The first success of a bucket on an owned lane.
+    /// The first success of a bucket on an owned lane, or one more than its cell counts.
     #[cold]
-    fn turn(&self, trace: Trace, generation: u64, now: Instant) {
+    fn turn(&self, trace: Trace, generation: u64, now: Instant) -> bool {
         let bucket = trace.bucket(now);
         let stamp = Stamp::new(bucket, generation, trace.shape);
         let cell = &self.cells[slot(bucket)];
         // Relaxed: see `Successes::record`.
-        cell.store(
-            stamp.count_in(cell.load(Ordering::Relaxed)),
-            Ordering::Relaxed,
-        );
+        let bits = cell.load(Ordering::Relaxed);
+        if stamp.is_full(bits) {
+            return false;
+        }
+        cell.store(stamp.count_in(bits), Ordering::Relaxed);
         self.slot.store(slot(bucket), Ordering::Relaxed);
         let until = trace.bucket_end(now).as_nanos();
         self.until.store(until, Ordering::Relaxed);
+        true
     }
 
-    fn add_shared(&self, stamp: Stamp) {
+    fn add_shared(&self, stamp: Stamp) -> bool {
         let cell = &self.cells[slot(stamp.bucket())];
         // Whoever looked at the state before a transition and comes here after one who looked at it
         // later must not sweep the latter's count away.
         let straggles = |bits| Stamp::in_cell(bits).supersedes(stamp);
-        let add = |bits| (!straggles(bits)).then(|| stamp.count_in(bits));
-        // Relaxed: see `Successes::record`. A straggler declines, and nothing is to be done.
-        let _ = cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        let declines = |bits| straggles(bits) || stamp.is_full(bits);
+        let add = |bits| (!declines(bits)).then(|| stamp.count_in(bits));
+        // Relaxed: see `Successes::record`. Where a straggler declines, nothing is to be done.
+        let added = cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        added.is_ok() || added.is_err_and(|bits| !stamp.is_full(bits))
     }
 }
 
@@ -259,11 +303,20 @@ impl Stamp {
         self.bucket() == other.bucket() && 0 < ahead && ahead < 0x80
     }
 
-    /// The cell `bits` with one more, or, if it belongs elsewhere, a fresh cell with one.
-    const fn count_in(self, bits: u64) -> u64 {
-        let count = self.count_of(bits);
-        let count = if count < COUNT_MAX { count + 1 } else { count };
+    /// A cell with that count.
+    const fn cell(self, count: u64) -> u64 {
         self.0 << COUNT_BITS | count
+    }
+
+    /// The cell `bits`, which is not full, with one more; or, if it belongs elsewhere, a fresh cell
+    /// with one.
+    const fn count_in(self, bits: u64) -> u64 {
+        self.cell(self.count_of(bits) + 1)
+    }
+
+    /// Whether the cell `bits` is its own and counts no further.
+    const fn is_full(self, bits: u64) -> bool {
+        bits == self.cell(COUNT_MAX)
     }
 
     /// The count of the cell `bits`; zero if it belongs elsewhere.

@@ -23,7 +23,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         Self {
-            budget: Budget::new(at(0)),
+            budget: Budget::new(&FIFTH, at(0)),
             first_attempts: 0,
         }
     }
@@ -34,7 +34,8 @@ impl Bench {
     }
 
     fn withdraw(&self, settings: &RetryBudget, now: Instant) -> bool {
-        self.budget.withdraw(settings, self.first_attempts, now)
+        self.budget.reload(settings);
+        self.budget.withdraw(self.first_attempts, now)
     }
 
     /// How many retries there are at `now`; takes them.
@@ -140,7 +141,7 @@ fn a_count_that_was_read_before_another_adds_nothing_twice() {
     let mut bench = Bench::new();
     bench.calls(50);
     assert!(bench.withdraw(&FIFTH, at(0)));
-    assert!(bench.budget.withdraw(&FIFTH, 49, at(0)));
+    assert!(bench.budget.withdraw(49, at(0)));
     assert_eq!(bench.drain(&FIFTH, at(0)), 8);
 }
 

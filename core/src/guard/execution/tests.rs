@@ -374,3 +374,43 @@ fn hedges_are_made_only_while_the_breaker_is_closed() {
     assert!(!closed.is_empty());
     assert!(execution().hedge(&plan, &guard, &later));
 }
+
+#[test]
+fn hedges_do_not_lengthen_the_sleep_before_the_first_retry() {
+    let plan = plan(|rules| rules.retry.max_attempts = Some(5));
+    let (guard, mut execution) = (guard(&plan), begin());
+    assert!(execution.hedge(&plan, &guard, &circumstances(true)));
+    assert!(execution.hedge(&plan, &guard, &circumstances(true)));
+    let next = execution.next(&plan, &guard, FAILED, &circumstances(true));
+    assert_eq!(next, Next::Retry(Duration::from_millis(50)));
+    assert_eq!(execution.attempt(), 4);
+    let next = execution.next(&plan, &guard, FAILED, &circumstances(true));
+    assert_eq!(next, Next::Retry(Duration::from_millis(100)));
+}
+
+#[test]
+fn whether_a_hedge_makes_sense_is_known_before_it_moves_or_takes_anything() {
+    let plan = plan(|rules| {
+        rules.retry.max_attempts = Some(2);
+        rules.circuit_breaker.trip = Some(Trip {
+            consecutive_failures: Some(1),
+            ..Trip::default()
+        });
+    });
+    let (guard, now) = (guard(&plan), Instant::ORIGIN);
+    let mut execution = begin();
+    assert!(execution.may_hedge(&plan, &guard, now));
+    assert!(!execution.may_hedge(&plan, &guard, execution.deadline(&plan)));
+    assert!(execution.hedge(&plan, &guard, &circumstances(true)));
+    assert!(!execution.may_hedge(&plan, &guard, now), "two attempts");
+    let permit = guard.breaker.admit(now).answer.unwrap();
+    let bad = Observation::Bad {
+        slow: false,
+        in_run: true,
+    };
+    let _ = guard.breaker.settle(permit, None, bad, now, Lane::SHARED);
+    let due = now + Duration::from_secs(3600);
+    let execution = Execution::begin(due, Instant::NEVER);
+    assert!(!execution.may_hedge(&plan, &guard, due));
+    assert_eq!(guard.breaker.state_at(due).state, CircuitState::Open);
+}

@@ -280,6 +280,21 @@ fn threads_that_ask_at_once_get_a_moment_each_and_no_moment_twice() {
     assert!(moments.into_iter().eq((0..4_000).map(at)));
 }
 
+#[test]
+fn a_reload_that_races_with_callers_scales_nothing_twice() {
+    let (old, new) = (quota(1_000, 1_000, NO_WAIT), quota(1, 1_000, NO_WAIT));
+    for _ in 0..100 {
+        let limiter = limited(old);
+        std::thread::scope(|scope| {
+            let ask = || (0..2_000).filter(|_| go(&limiter, at(0)).is_ok()).count();
+            let asks = scope.spawn(ask);
+            limiter.reload(Some(&new), at(0));
+            assert_eq!(asks.join().unwrap(), 1_000);
+        });
+        assert_eq!(go(&limiter, at(0)), Err(refused(millis(1_000))));
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
     /// After so many nanoseconds, for so many permits, by a caller with so many left.

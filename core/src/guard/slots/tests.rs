@@ -1,3 +1,8 @@
+use std::sync::{Arc, mpsc};
+use std::task::Wake;
+use std::thread;
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -244,4 +249,63 @@ proptest! {
             prop_assert_eq!((inside as usize, waiting), (model.inside, model.queue.len()));
         }
     }
+}
+
+/// A task that only its waker keeps alive: whoever drops the last one runs its code.
+struct Owned(Arc<Slots>);
+
+impl Wake for Owned {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        let _ = self.0.occupancy();
+    }
+}
+
+/// Fails where `act` does not come back, as it cannot if it waits for a lock that it holds itself.
+fn comes_back(act: impl FnOnce() + Send + 'static) {
+    let (tell, hear) = mpsc::channel();
+    thread::spawn(move || {
+        act();
+        tell.send(()).unwrap();
+    });
+    let heard = hear.recv_timeout(Duration::from_secs(10));
+    assert_eq!(heard, Ok(()), "it waits for itself");
+}
+
+/// Full, with one in the queue whom only his waker keeps alive.
+fn queued_by_its_waker() -> (Arc<Slots>, Ticket) {
+    let slots = Arc::new(Slots::new(1, 1));
+    assert_eq!(slots.enter(), Entered::Inside);
+    let Entered::Waiting(ticket) = slots.enter() else {
+        panic!("{slots:?}");
+    };
+    let waker = Waker::from(Arc::new(Owned(Arc::clone(&slots))));
+    assert!(
+        slots
+            .poll(ticket, &Context::from_waker(&waker))
+            .is_pending()
+    );
+    (slots, ticket)
+}
+
+#[test]
+fn a_waker_that_another_takes_the_place_of_is_dropped_while_no_lock_is_held() {
+    comes_back(|| {
+        let (slots, ticket) = queued_by_its_waker();
+        let cx = Context::from_waker(Waker::noop());
+        assert!(slots.poll(ticket, &cx).is_pending());
+        assert!(!slots.give_up(ticket));
+    });
+}
+
+#[test]
+fn the_waker_of_whoever_gives_up_is_dropped_while_no_lock_is_held() {
+    comes_back(|| {
+        let (slots, ticket) = queued_by_its_waker();
+        assert!(!slots.give_up(ticket));
+        assert_eq!(slots.occupancy(), (1, 0));
+    });
 }

@@ -1,3 +1,4 @@
+use std::task::Waker;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -5,8 +6,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::guard::breaker::{Forced, Override};
 use crate::guard::fixtures::{Bells, Notes, plan, shadowed};
-use crate::outcome::CircuitState;
+use crate::outcome::{CircuitState, Transition};
 use crate::policy::rules::{BulkheadLimit, ConcurrencyBounds, HalfOpen, Quota, Rules, Trip};
+use crate::time::Span;
 
 const LANE: Lane = Lane::SHARED;
 const GOOD: Observation = Observation::Good { slow: false };
@@ -164,8 +166,7 @@ impl Bench {
 
     fn assert_nobody_holds_anything(&mut self) {
         assert_eq!(self.guard.bulkhead.occupancy(), (0, 0));
-        let bounds = self.plan.concurrency.unwrap();
-        assert_eq!(self.guard.adaptive.view(&bounds).1, 0);
+        assert_eq!(self.guard.adaptive.view().1, 0);
         let next = self.guard.rate.reserve(1, self.now, Instant::NEVER);
         let next = next.unwrap();
         assert_eq!(next.at, self.now, "no place in the sequence is taken");
@@ -581,9 +582,8 @@ fn what_took_its_time_teaches_the_adaptive_limit_and_what_has_none_does_not() {
     let bench = Bench::new(|rules| {
         rules.concurrency_limit.bounds = Some(ConcurrencyBounds { min: 1, max: 100 });
     });
-    let bounds = bench.plan.concurrency.unwrap();
     let round = |latency| {
-        let ways: Vec<_> = (0..bench.guard.adaptive.view(&bounds).0)
+        let ways: Vec<_> = (0..bench.guard.adaptive.view().0)
             .map(|_| bench.go_in())
             .collect();
         for mut way in ways {
@@ -594,7 +594,7 @@ fn what_took_its_time_teaches_the_adaptive_limit_and_what_has_none_does_not() {
             };
             way.settle(guard, plan, finding, now, LANE, &bench.notes);
         }
-        bench.guard.adaptive.view(&bounds)
+        bench.guard.adaptive.view()
     };
     let (before, _) = round(None);
     assert_eq!(round(None), (before, 0));
@@ -750,5 +750,198 @@ proptest! {
         }
         let [plain, shadowed] = benches;
         prop_assert_eq!(&plain.notes.told().enforced, &shadowed.notes.told().enforced);
+    }
+}
+
+/// Panics whatever it is told.
+struct Bomb;
+
+impl Watch for Bomb {
+    fn changed(&self, transition: &Transition, _: Standing) {
+        panic!("told of {transition:?}");
+    }
+
+    fn would_refuse(&self, reason: Reason) {
+        panic!("told of {reason:?}");
+    }
+}
+
+impl Bench {
+    fn assert_panics(&self, step: impl FnOnce(&Context<'_>)) {
+        let cx = Context::from_waker(Waker::noop());
+        let step = std::panic::AssertUnwindSafe(|| step(&cx));
+        assert!(std::panic::catch_unwind(step).is_err());
+    }
+
+    fn assert_poll_panics(&self, way: &mut Way) {
+        let (guard, plan, demand) = (&self.guard, &self.plan, self.demand());
+        self.assert_panics(|cx| {
+            way.poll(guard, plan, &demand, cx, &Bomb);
+        });
+    }
+}
+
+#[test]
+fn a_watcher_that_panics_as_a_call_goes_in_leaves_nobody_inside() {
+    let mut bench = Bench::half_open();
+    let mut way = Way::new();
+    bench.assert_poll_panics(&mut way);
+    drop(way);
+    bench.wait_millis(1_000);
+    bench.assert_nobody_holds_anything();
+}
+
+#[test]
+fn a_watcher_that_panics_as_a_call_is_refused_leaves_nothing_taken() {
+    let mut bench = Bench::half_open();
+    bench.guard.bulkhead.resize(0, 0).wake();
+    let mut way = Way::new();
+    bench.assert_poll_panics(&mut way);
+    drop(way);
+    bench.guard.bulkhead.resize(1, 1).wake();
+    bench.assert_nobody_holds_anything();
+}
+
+#[test]
+fn a_watcher_that_panics_as_a_call_is_asked_again_leaves_the_queue() {
+    let mut bench = Bench::half_open();
+    let first = bench.go_in();
+    let mut second = Way::new();
+    bench.waits(&mut second);
+    bench.wait_millis(1_000);
+    bench.waits(&mut second);
+    bench.settle(first, BAD);
+    bench.wait_millis(5_000);
+    bench.assert_poll_panics(&mut second);
+    drop(second);
+    bench.wait_millis(1_000);
+    bench.assert_nobody_holds_anything();
+}
+
+#[test]
+fn a_watcher_that_panics_as_a_call_ends_leaves_nobody_inside() {
+    let mut bench = Bench::new(everything);
+    let mut way = bench.go_in();
+    let (guard, plan, now) = (&bench.guard, &bench.plan, bench.now);
+    bench.assert_panics(|_| way.settle(guard, plan, BAD.into(), now, LANE, &Bomb));
+    drop(way);
+    bench.wait_millis(5_000);
+    assert_eq!(bench.state(), CircuitState::Open);
+    let probe = bench.go_in();
+    bench.settle(probe, Observation::Neutral);
+    bench.wait_millis(1_000);
+    bench.assert_nobody_holds_anything();
+}
+
+#[test]
+fn a_watcher_that_panics_at_what_a_trial_says_leaves_nobody_inside() {
+    let trial = |rules: &mut Rules| bulkhead(rules, 1, 0);
+    let mut bench = Bench::of(shadowed(|rules| bulkhead(rules, 5, 0), trial, None));
+    let first = bench.go_in();
+    let mut second = Way::new();
+    bench.assert_poll_panics(&mut second);
+    drop(second);
+    assert_eq!(bench.guard.bulkhead.occupancy(), (1, 0));
+    bench.settle(first, GOOD);
+    let third = bench.go_in();
+    assert!(bench.notes.told().would_refuse.is_empty());
+    bench.settle(third, GOOD);
+    bench.reload(|_| {});
+}
+
+#[test]
+fn a_watcher_that_panics_at_a_reload_is_told_once_all_is_reloaded() {
+    let bench = Bench::half_open();
+    let _hung = bench.go_in();
+    let new = plan(|rules| {
+        consecutive(rules, 1, 2);
+        bulkhead(rules, 3, 0);
+    });
+    let (old, later) = (&bench.plan, bench.now + Duration::from_secs(3600));
+    bench.assert_panics(|_| bench.guard.reload(old, &new, later, &Bomb));
+    let inside = [(); 3].map(|()| bench.guard.bulkhead.enter());
+    assert_eq!(inside, [Entered::Inside, Entered::Inside, Entered::Full]);
+    assert!(bench.guard.rate.reserve(9, later, later).is_ok());
+}
+
+#[test]
+fn what_is_on_trial_is_not_asked_of_an_attempt_before_it_is_made() {
+    let trial = |rules: &mut Rules| quota(rules, 1, 0);
+    let bench = Bench::of(shadowed(|_| {}, trial, None));
+    let (guard, plan, demand) = (&bench.guard, &bench.plan, bench.demand());
+    let cx = Context::from_waker(Waker::noop());
+    for _ in 0..3 {
+        let mut way = Way::new();
+        let gate = way.poll_enforced(guard, plan, &demand, &cx, &bench.notes);
+        assert_eq!(gate, Gate::Inside);
+        way.take_back(guard, plan, bench.now, LANE, &bench.notes);
+    }
+    let mut ways = [Way::new(), Way::new()];
+    for way in &mut ways {
+        let _ = way.poll_enforced(guard, plan, &demand, &cx, &bench.notes);
+        way.try_out(guard, plan, &demand, &bench.notes);
+    }
+    assert_eq!(bench.notes.told().would_refuse, [Reason::RateLimited]);
+    for way in ways {
+        bench.settle(way, GOOD);
+    }
+}
+
+#[test]
+fn what_a_call_under_older_bounds_shows_does_not_push_the_limit_back_between_them() {
+    let bounds = |max| {
+        move |rules: &mut Rules| {
+            rules.concurrency_limit.bounds = Some(ConcurrencyBounds { min: 1, max });
+        }
+    };
+    let mut bench = Bench::new(bounds(5));
+    let (mut straggler, older) = (bench.go_in(), bench.plan);
+    bench.reload(bounds(100));
+    let others = [(); 15].map(|()| bench.go_in());
+    let finding = Finding {
+        observation: GOOD,
+        latency: Some(Span::from_nanos(1_000)),
+    };
+    let (guard, now) = (&bench.guard, bench.now);
+    straggler.settle(guard, &older, finding, now, LANE, &bench.notes);
+    let more = [(); 5].map(|()| bench.go_in());
+    for way in others.into_iter().chain(more) {
+        bench.settle(way, GOOD);
+    }
+}
+
+impl Bench {
+    fn try_next(&mut self, trial: impl FnOnce(&mut Rules)) {
+        let new = shadowed(|_| {}, trial, Some(&self.plan));
+        self.guard.reload(&self.plan, &new, self.now, &self.notes);
+        self.plan = new;
+    }
+}
+
+#[test]
+fn a_rate_that_was_not_on_trial_for_a_while_begins_with_a_whole_burst() {
+    let mut bench = Bench::of(shadowed(|_| {}, |rules| quota(rules, 1, 0), None));
+    let first = bench.go_in();
+    bench.try_next(|_| {});
+    bench.try_next(|rules| quota(rules, 1, 0));
+    let second = bench.go_in();
+    assert!(bench.notes.told().would_refuse.is_empty());
+    for way in [first, second] {
+        bench.settle(way, GOOD);
+    }
+}
+
+#[test]
+fn the_first_to_meet_a_trial_may_come_under_older_rules_than_those_on_trial() {
+    let mut bench = Bench::of(shadowed(|_| {}, |rules| bulkhead(rules, 1, 0), None));
+    let older = bench.plan;
+    bench.try_next(|rules| bulkhead(rules, 3, 0));
+    let present = std::mem::replace(&mut bench.plan, older);
+    let straggler = bench.go_in();
+    bench.plan = present;
+    let others = [(); 2].map(|()| bench.go_in());
+    assert!(bench.notes.told().would_refuse.is_empty());
+    for way in others.into_iter().chain([straggler]) {
+        bench.settle(way, GOOD);
     }
 }

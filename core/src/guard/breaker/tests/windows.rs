@@ -152,3 +152,30 @@ fn a_window_of_calls_takes_two_bits_a_call_however_many_come() {
     assert_eq!(once, 2_504, "ten thousand times two bits, in words");
     assert_eq!(taken(100_000, &mut window), once);
 }
+
+#[test]
+fn a_window_holds_any_number_of_successes_on_every_lane() {
+    for lane in [LANE, Lane::owned(1).unwrap()] {
+        let mut bench = Bench::new(&ratio(3600, 0.5, 100));
+        let trace = bench.settings.trace();
+        let mut successes = 0;
+        for _ in 0..3 {
+            let (breaker, now) = (&bench.breaker, bench.now);
+            successes += breaker.successes.fill(trace.unwrap(), 0, now, lane);
+            for _ in 0..2 {
+                let permit = bench.admit().unwrap();
+                let (breaker, now) = (&bench.breaker, bench.now);
+                assert!(breaker.settle(permit, trace, GOOD, now, lane).is_empty());
+                successes += 1;
+            }
+        }
+        let inner = lock(&bench.breaker.inner);
+        let ratio = inner.present.ratio.as_ref().unwrap();
+        let figures = bench.breaker.figures(&inner, ratio, 0, bench.now);
+        assert_eq!(figures.total, successes);
+        assert!(successes > 3 << 24, "{successes}");
+        let later = bench.now + Duration::from_secs(3600);
+        let figures = bench.breaker.figures(&inner, ratio, 0, later);
+        assert_eq!(figures.total, 0, "they leave with their bucket");
+    }
+}
