@@ -166,8 +166,9 @@ impl<'a, C> Guarded<'a, C> {
     }
 
     /// As [`call`](Self::call), with something to fall back on: `fallback` is told what went wrong
-    /// and makes the result instead. It runs outside the call's own timeouts, but within a scope's,
-    /// and not for an error that the classifier ignores: that one is the caller's own affair.
+    /// and makes the result instead. It runs outside the call's own timeouts, but is cut off at the
+    /// deadline of the scopes around the call; and not for an error that the classifier ignores:
+    /// that one is the caller's own affair.
     pub async fn call_or<T, E, Fut, Fallback>(
         self,
         f: impl Fn(Cx) -> Fut,
