@@ -1,5 +1,6 @@
 //! Calls on a paused clock: only sleeps move time.
 
+mod blocking;
 mod listening;
 mod races;
 mod steps;
