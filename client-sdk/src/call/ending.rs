@@ -171,8 +171,8 @@ impl Run<'_> {
     /// What follows the attempt that ended.
     pub(super) fn next(&mut self, verdict: Verdict) -> Next {
         let held = Arc::clone(self.hold());
-        let may_fail = matches!(verdict, Verdict::Failure(_));
-        if !held.plan.enabled || !may_fail || !self.asking.around.pay() {
+        // Scopes pay last, so that none is out of pocket while it is found that nothing is repeated.
+        if !self.may_follow(&held.plan, verdict) || !self.asking.around.pay() {
             return Next::Return;
         }
         let circumstances = circumstances(self.inner, self.now);
@@ -185,6 +185,23 @@ impl Run<'_> {
             Next::Return => self.asking.around.refund(),
         }
         next
+    }
+
+    /// Whether an attempt that ended so could be followed by another at all, however it is paid for.
+    fn may_follow(&self, plan: &Plan, verdict: Verdict) -> bool {
+        let repeatable = match verdict {
+            Verdict::Success | Verdict::Ignored | Verdict::Failure(Again::No) => false,
+            Verdict::Failure(Again::NeverSent) => true,
+            Verdict::Failure(Again::IfIdempotent(_)) => self.inner.idempotent,
+        };
+        let deadline = self.execution.deadline(plan);
+        let admits = |at| self.inner.guard.breaker.would_admit(&plan.breaker, at);
+        plan.enabled
+            && repeatable
+            && self.execution.attempt() < plan.max_attempts
+            && self.now < deadline
+            // Either may be the only one: an open time ends, and so does an override.
+            && (admits(self.now) || admits(deadline))
     }
 
     /// The call ends before its next attempt. If the dependency has answered in an earlier one, that
