@@ -100,7 +100,7 @@ fn snapshot(revision: u64, rules: Rules) -> Received {
     Received {
         incarnation: Incarnation(1),
         revision,
-        digest: Digest::of([(&id, revision)].into_iter()),
+        digest: Digest::of([(&id, revision)]),
         entries: vec![Entry {
             policy: Ok(Policy::new(draft).unwrap()),
             id,
