@@ -11,7 +11,7 @@ use std::time::Duration;
 use fusebox_core::guard::breaker::StateView;
 use fusebox_core::guard::{Guard, Plan, Standing, Watch};
 use fusebox_core::key::{Kind, OperationName};
-use fusebox_core::outcome::{Reason, Transition};
+use fusebox_core::outcome::{CircuitState, Reason, Transition};
 use fusebox_core::policy::rules::Rules;
 use fusebox_core::stats::Recorder;
 use fusebox_core::time::Instant;
@@ -82,6 +82,11 @@ impl Operation {
     /// it had taken more than half the attempt timeout: then it counts as a failure.
     ///
     /// The timeouts need a tokio runtime with its timer enabled.
+    ///
+    /// The future is `Send` where `f` is `Sync`, what `f` captures included: attempts may run beside
+    /// each other. With a `Cell`, a `RefCell` or an `&mut` in it the compiler says "future cannot be
+    /// sent between threads safely" at the spawn. Use an atomic or a mutex, or go step by step with
+    /// [`begin`](Self::begin), which borrows nothing from one attempt to the next.
     pub fn call<T, E, Fut>(
         &self,
         f: impl Fn(Cx) -> Fut,
@@ -108,7 +113,11 @@ impl Operation {
     /// blocking threads. On a thread that polls tasks it is an error that says so.
     ///
     /// What blocks cannot be cut off at its deadline: `f` is told how long it has, a value that
-    /// comes late is handed over and counts as failed.
+    /// comes late is handed over and counts as failed, and an error that comes late is handed over
+    /// and counts as a timeout.
+    ///
+    /// Inside `tokio::task::unconstrained`, and outside of tokio, a thread that polls looks like any
+    /// other: there nothing keeps this from blocking it.
     pub fn call_blocking<T, E>(&self, f: impl FnMut(Cx) -> Result<T, E>) -> Result<T, Error<E>> {
         blocking::run(&self.inner, Asking::PLAIN, &Results, f)
     }
@@ -125,6 +134,13 @@ impl Operation {
     /// The same operation, within the bounds of `scope`.
     pub const fn within<'a>(&'a self, scope: &'a Scope) -> Guarded<'a, Results> {
         self.with(Results).within(scope)
+    }
+
+    /// What callers meet: the state of the breaker, or what an operator's override makes of it. An
+    /// open breaker that is due for a probe is open until the next call. Cheap enough to ask before
+    /// every call, and not needed there: a call that is refused says so, and counts.
+    pub fn state(&self) -> CircuitState {
+        self.inner.acting()
     }
 
     /// Closes the breaker and forgets what it counted.
@@ -263,6 +279,18 @@ impl Inner {
     pub(crate) fn state(&self) -> StateView {
         let plan = &self.plans.load().plan;
         self.guard.breaker.state_at(&plan.breaker, clock::now())
+    }
+
+    /// What callers meet. A look is enough while all are let in, or none is.
+    fn acting(&self) -> CircuitState {
+        let breaker = &self.guard.breaker;
+        if breaker.admits_everybody() {
+            CircuitState::Closed
+        } else if breaker.refuse_at_once(clock::now()).is_some() {
+            CircuitState::Open
+        } else {
+            self.state().acting()
+        }
     }
 
     #[cold]

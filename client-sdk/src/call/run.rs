@@ -33,13 +33,24 @@ use crate::plans::Numbered;
 /// # async fn send(connection: &mut String) -> Result<(), std::io::Error> { Ok(()) }
 /// # async fn example(operation: fusebox::Operation, mut connection: String)
 /// # -> Result<(), fusebox::Error<std::io::Error>> {
-/// use fusebox::{Next, Results};
+/// use fusebox::{Error, Next, Results, Stopped};
 ///
 /// let mut run = operation.begin();
+/// let mut last = None;
 /// loop {
 ///     match run.attempt(&Results, send(&mut connection)).await {
-///         Next::Return(result) => return result,
-///         Next::Again { answer: _ } => {}
+///         Next::Again { answer } => last = answer.or(last),
+///         Next::Return(result) => {
+///             // A retry that is refused: what was answered before is what the caller wants to see.
+///             let refused = matches!(
+///                 result,
+///                 Err(Error::Stopped { why: Stopped::Refused { .. }, .. })
+///             );
+///             return match last {
+///                 Some(answer) if refused => answer.map_err(Error::Call),
+///                 _ => result,
+///             };
+///         }
 ///     }
 /// }
 /// # }

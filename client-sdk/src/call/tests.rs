@@ -2,6 +2,7 @@
 
 mod blocking;
 mod listening;
+mod looks;
 mod races;
 mod steps;
 
