@@ -2,8 +2,10 @@
 
 mod builder;
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -262,17 +264,18 @@ impl Inner {
         }
     }
 
-    /// Puts `plan` in force and lets it judge what is known. What changed is told once all of it
-    /// has been done, so that no listener can leave half of it undone.
-    pub(crate) fn follow(&self, plan: Plan) {
+    /// Puts `plan` in force and lets it judge what is known. A listener's panic is the answer: it
+    /// leaves nothing of this undone.
+    pub(crate) fn follow(&self, plan: Plan) -> Option<Panic> {
         let before = self.plans.hold();
         self.plans.replace(plan);
-        let noted = Noted::default();
-        let now = clock::now();
-        self.guard.reload(&before.plan, &plan, now, &noted);
-        for (transition, standing) in noted.0.take() {
-            self.changed(&transition, standing);
-        }
+        let steady = Steady {
+            inner: self,
+            panic: RefCell::default(),
+        };
+        self.guard
+            .reload(&before.plan, &plan, clock::now(), &steady);
+        steady.panic.take()
     }
 
     /// What the breaker does.
@@ -350,13 +353,22 @@ impl Watch for Inner {
     }
 }
 
-/// Changes that are told later.
-#[derive(Debug, Default)]
-struct Noted(RefCell<Vec<(Transition, Standing)>>);
+/// What a panic carries.
+pub(crate) type Panic = Box<dyn Any + Send>;
 
-impl Watch for Noted {
+/// Tells at once, and keeps the first panic of whoever listens.
+struct Steady<'a> {
+    inner: &'a Inner,
+    panic: RefCell<Option<Panic>>,
+}
+
+impl Watch for Steady<'_> {
     fn changed(&self, transition: &Transition, standing: Standing) {
-        self.0.borrow_mut().push((*transition, standing));
+        // Nothing of an operation is left half done by a listener: it is told of what is done.
+        let tell = AssertUnwindSafe(|| self.inner.changed(transition, standing));
+        if let Err(panic) = catch_unwind(tell) {
+            self.panic.borrow_mut().get_or_insert(panic);
+        }
     }
 
     // A reload lets nobody in.
