@@ -10,6 +10,7 @@ use std::cell::Cell;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::time::Duration;
 
 use fusebox_core::guard::{Execution, Plan};
 use fusebox_core::outcome::Verdict;
@@ -83,6 +84,9 @@ pub struct Run<'a> {
     pub(super) spans: Spans,
 }
 
+/// Less than any timeout tells apart.
+const MOMENT: Duration = Duration::from_micros(50);
+
 /// How far a call has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
@@ -147,8 +151,8 @@ impl<'a> Run<'a> {
             inside: false,
         };
         let run = &mut *under_way.run;
-        // At a look only before anything of it was set up: a look does not read the clock.
-        let at_once = run.held.is_none() && run.enter_at_once();
+        // A look does not read the clock: it is for the attempt that follows its call's beginning.
+        let at_once = run.has_just_begun() && run.enter_at_once();
         if !at_once && let Err(stop) = run.enter().await {
             return Next::Return(run.give_up(stop, None));
         }
@@ -177,6 +181,11 @@ impl<'a> Run<'a> {
                 Next::Again { answer }
             }
         }
+    }
+
+    /// Whether no more than a moment has passed since it began: the clock has not been read since.
+    fn has_just_begun(&self) -> bool {
+        self.now == self.attempt_began && clock::now().since(self.now) < MOMENT
     }
 
     /// Waits until the next attempt may be begun, if there is to be one.
