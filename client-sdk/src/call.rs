@@ -32,10 +32,12 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use fusebox_core::outcome::Verdict;
+use fusebox_core::time::Instant;
 use pin_project_lite::pin_project;
 
 use crate::classify::Classify;
-use crate::error::Error;
+use crate::clock;
+use crate::error::{Error, Limit, Stopped};
 use crate::operation::{Cx, Inner};
 use crate::scope::Around;
 use ending::Settled;
@@ -147,8 +149,8 @@ where
     }
 }
 
-/// [`run`], with something to fall back on. Whatever says nothing about the dependency is the
-/// caller's own affair, and goes to it.
+/// [`run`], with something to fall back on, within the scopes around both. Whatever says nothing
+/// about the dependency is the caller's own affair, and goes to it.
 pub(crate) async fn run_or<T, E, Fut, C, Fallback>(
     inner: &Inner,
     asking: Asking<'_>,
@@ -161,6 +163,8 @@ where
     Fut: Future<Output = Result<T, E>>,
     Fallback: Future<Output = Result<T, Error<E>>>,
 {
+    let bound = asking.around.bound();
+    let began = (bound < Instant::NEVER).then(clock::now);
     let error = match run(inner, asking, classify, f).await {
         Ok(value) => return Ok(value),
         Err(error) => error,
@@ -172,5 +176,18 @@ where
     if ignored {
         return Err(error);
     }
-    fallback(error).await
+    let falling_back = fallback(error);
+    let Some(began) = began else {
+        return falling_back.await;
+    };
+    let at = clock::runtime_instant(bound);
+    let bounded = tokio::time::timeout_at(at, falling_back).await;
+    bounded.unwrap_or_else(|_| {
+        let why = Stopped::TimedOut {
+            operation: inner.name,
+            limit: Limit::Scope,
+            after: bound.since(began),
+        };
+        Err(Error::Stopped { why, last: None })
+    })
 }

@@ -8,6 +8,7 @@
 //! one snapshot behind the other meanwhile; nobody who listens has a way to take it.
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fusebox_core::guard::Plan;
@@ -129,8 +130,13 @@ impl Enforcement {
             };
             (applied, replaced)
         };
+        let mut panicked = None;
         for (inner, plan) in replaced {
-            inner.follow(plan);
+            let panic = inner.follow(plan);
+            panicked = panicked.or(panic);
+        }
+        if let Some(panic) = panicked {
+            resume_unwind(panic);
         }
         Ok(applied)
     }

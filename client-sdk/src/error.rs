@@ -80,6 +80,29 @@ impl<E> Error<E> {
         }
     }
 
+    /// One plain error, for callers whose own can tell of a refusal, too: `Box<dyn Error + Send +
+    /// Sync>` and anyhow's fit, and whatever else is made [from](From) a [`Stopped`]. Of a call that
+    /// was stopped after the dependency had failed, what the dependency said is left out.
+    ///
+    /// ```no_run
+    /// # async fn charge() -> Result<u32, Box<dyn std::error::Error + Send + Sync>> { Ok(42) }
+    /// # async fn example(payments: fusebox::Operation)
+    /// # -> Result<u32, Box<dyn std::error::Error + Send + Sync>> {
+    /// let charged = payments.call(async |_| charge().await).await;
+    /// let charged = charged.map_err(fusebox::Error::into_inner)?;
+    /// # Ok(charged)
+    /// # }
+    /// ```
+    pub fn into_inner(self) -> E
+    where
+        E: From<Stopped>,
+    {
+        match self {
+            Self::Call(error) => error,
+            Self::Stopped { why, .. } => why.into(),
+        }
+    }
+
     /// Who stopped the call, if it was stopped on this side.
     pub fn stopped(&self) -> Option<Stopped> {
         match self {

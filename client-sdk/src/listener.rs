@@ -10,6 +10,8 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::DefaultGuard;
 use tracing::{Event, Metadata, Subscriber};
 
+use crate::scenarios::log;
+
 struct Listener<F>(F);
 
 /// Listens on this thread until the guard is dropped.
@@ -17,6 +19,7 @@ pub(crate) fn on_event<F>(does: F) -> DefaultGuard
 where
     F: Fn(&Event<'_>) + Send + Sync + 'static,
 {
+    log::listen();
     tracing::subscriber::set_default(Listener(does))
 }
 
@@ -49,6 +52,7 @@ pub(crate) struct Attempts(Arc<Mutex<BTreeMap<u64, Vec<String>>>>);
 impl Attempts {
     /// Notes on this thread until the guard is dropped.
     pub(crate) fn noted(&self) -> DefaultGuard {
+        log::listen();
         tracing::subscriber::set_default(self.clone())
     }
 

@@ -2,8 +2,10 @@
 
 mod builder;
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,7 +13,7 @@ use std::time::Duration;
 use fusebox_core::guard::breaker::StateView;
 use fusebox_core::guard::{Guard, Plan, Standing, Watch};
 use fusebox_core::key::{Kind, OperationName};
-use fusebox_core::outcome::{Reason, Transition};
+use fusebox_core::outcome::{CircuitState, Reason, Transition};
 use fusebox_core::policy::rules::Rules;
 use fusebox_core::stats::Recorder;
 use fusebox_core::time::Instant;
@@ -82,6 +84,11 @@ impl Operation {
     /// it had taken more than half the attempt timeout: then it counts as a failure.
     ///
     /// The timeouts need a tokio runtime with its timer enabled.
+    ///
+    /// The future is `Send` where `f` is `Sync`, what `f` captures included: attempts may run beside
+    /// each other. With a `Cell`, a `RefCell` or an `&mut` in it the compiler says "future cannot be
+    /// sent between threads safely" at the spawn. Use an atomic or a mutex, or go step by step with
+    /// [`begin`](Self::begin), which borrows nothing from one attempt to the next.
     pub fn call<T, E, Fut>(
         &self,
         f: impl Fn(Cx) -> Fut,
@@ -108,7 +115,11 @@ impl Operation {
     /// blocking threads. On a thread that polls tasks it is an error that says so.
     ///
     /// What blocks cannot be cut off at its deadline: `f` is told how long it has, a value that
-    /// comes late is handed over and counts as failed.
+    /// comes late is handed over and counts as failed, and an error that comes late is handed over
+    /// and counts as a timeout.
+    ///
+    /// Inside `tokio::task::unconstrained`, and outside of tokio, a thread that polls looks like any
+    /// other: there nothing keeps this from blocking it.
     pub fn call_blocking<T, E>(&self, f: impl FnMut(Cx) -> Result<T, E>) -> Result<T, Error<E>> {
         blocking::run(&self.inner, Asking::PLAIN, &Results, f)
     }
@@ -125,6 +136,13 @@ impl Operation {
     /// The same operation, within the bounds of `scope`.
     pub const fn within<'a>(&'a self, scope: &'a Scope) -> Guarded<'a, Results> {
         self.with(Results).within(scope)
+    }
+
+    /// What callers meet: the state of the breaker, or what an operator's override makes of it. An
+    /// open breaker that is due for a probe is open until the next call. Cheap enough to ask before
+    /// every call, and not needed there: a call that is refused says so, and counts.
+    pub fn state(&self) -> CircuitState {
+        self.inner.acting()
     }
 
     /// Closes the breaker and forgets what it counted.
@@ -166,8 +184,9 @@ impl<'a, C> Guarded<'a, C> {
     }
 
     /// As [`call`](Self::call), with something to fall back on: `fallback` is told what went wrong
-    /// and makes the result instead. It runs outside the call's own timeouts, but within a scope's,
-    /// and not for an error that the classifier ignores: that one is the caller's own affair.
+    /// and makes the result instead. It runs outside the call's own timeouts, but is cut off at the
+    /// deadline of the scopes around the call; and not for an error that the classifier ignores:
+    /// that one is the caller's own affair.
     pub async fn call_or<T, E, Fut, Fallback>(
         self,
         f: impl Fn(Cx) -> Fut,
@@ -245,22 +264,35 @@ impl Inner {
         }
     }
 
-    /// Puts `plan` in force and lets it judge what is known. What changed is told once all of it
-    /// has been done, so that no listener can leave half of it undone.
-    pub(crate) fn follow(&self, plan: Plan) {
+    /// Puts `plan` in force and lets it judge what is known. A listener's panic is the answer: it
+    /// leaves nothing of this undone.
+    pub(crate) fn follow(&self, plan: Plan) -> Option<Panic> {
         let before = self.plans.hold();
         self.plans.replace(plan);
-        let noted = Noted::default();
-        let now = clock::now();
-        self.guard.reload(&before.plan, &plan, now, &noted);
-        for (transition, standing) in noted.0.take() {
-            self.changed(&transition, standing);
-        }
+        let steady = Steady {
+            inner: self,
+            panic: RefCell::default(),
+        };
+        self.guard
+            .reload(&before.plan, &plan, clock::now(), &steady);
+        steady.panic.take()
     }
 
     /// What the breaker does.
     pub(crate) fn state(&self) -> StateView {
         self.guard.breaker.state_at(clock::now())
+    }
+
+    /// What callers meet. A look is enough while all are let in, or none is.
+    fn acting(&self) -> CircuitState {
+        let breaker = &self.guard.breaker;
+        if breaker.admits_everybody() {
+            CircuitState::Closed
+        } else if breaker.refuse_at_once(clock::now()).is_some() {
+            CircuitState::Open
+        } else {
+            self.state().acting()
+        }
     }
 
     #[cold]
@@ -319,13 +351,22 @@ impl Watch for Inner {
     }
 }
 
-/// Changes that are told later.
-#[derive(Debug, Default)]
-struct Noted(RefCell<Vec<(Transition, Standing)>>);
+/// What a panic carries.
+pub(crate) type Panic = Box<dyn Any + Send>;
 
-impl Watch for Noted {
+/// Tells at once, and keeps the first panic of whoever listens.
+struct Steady<'a> {
+    inner: &'a Inner,
+    panic: RefCell<Option<Panic>>,
+}
+
+impl Watch for Steady<'_> {
     fn changed(&self, transition: &Transition, standing: Standing) {
-        self.0.borrow_mut().push((*transition, standing));
+        // Nothing of an operation is left half done by a listener: it is told of what is done.
+        let tell = AssertUnwindSafe(|| self.inner.changed(transition, standing));
+        if let Err(panic) = catch_unwind(tell) {
+            self.panic.borrow_mut().get_or_insert(panic);
+        }
     }
 
     // A reload lets nobody in.

@@ -17,7 +17,7 @@ mod amount;
 mod attempts;
 mod calls;
 mod dependency;
-mod log;
+pub(crate) mod log;
 mod parse;
 mod play;
 mod rules;

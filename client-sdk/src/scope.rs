@@ -15,8 +15,9 @@ use crate::clock;
 
 /// A deadline, and a number of retries, for everything done on the way to one answer.
 ///
-/// Of scopes inside each other the nearer deadline holds, and a retry is paid for in all of them.
-/// Tasks that are spawned inside do not inherit it: hand them a clone.
+/// Of scopes inside each other the nearer deadline holds, and a retry is paid for in all of them,
+/// once in each. Tasks that are spawned inside do not inherit it: hand them
+/// [`current`](Self::current) to run in.
 #[derive(Clone, Debug)]
 pub struct Scope {
     deadline: Instant,
@@ -75,20 +76,62 @@ impl Scope {
     pub async fn run<F: Future>(self, future: F) -> F::Output {
         // Relaxed: whoever is polled inside is polled by the thread that set it, or after.
         USED.store(true, Ordering::Relaxed);
-        let outer = Self::current();
-        let bound = outer
-            .as_ref()
-            .map_or(Instant::NEVER, |outer| outer.deadline);
-        let inside = Self {
-            deadline: self.deadline.min(bound),
-            outer,
-            ..self
+        let inside = match Self::around() {
+            None => self,
+            Some(around) => self.inside(&around),
         };
         CURRENT.scope(Arc::new(inside), future).await
     }
 
-    fn current() -> Option<Arc<Self>> {
+    /// The scopes that this task runs in, as one, to hand to a task that is spawned: it has their
+    /// deadline and pays with their retries. `None` outside of all.
+    pub fn current() -> Option<Self> {
+        Self::around().map(|around| Self::clone(&around))
+    }
+
+    fn around() -> Option<Arc<Self>> {
         CURRENT.try_with(Arc::clone).ok()
+    }
+
+    /// The same inside `around`, beyond the scopes that it is inside already. What is in both pays
+    /// there.
+    fn inside(self, around: &Arc<Self>) -> Self {
+        let outer = match &self.outer {
+            None => Arc::clone(around),
+            Some(outer) => Self::chained(outer, around),
+        };
+        Self {
+            deadline: self.deadline.min(around.deadline),
+            retries: self.retries.filter(|retries| !around.pays_with(retries)),
+            outer: Some(outer),
+        }
+    }
+
+    /// Those of `scopes` that pay for what nobody in `around` pays for, and `around` beyond them.
+    fn chained(scopes: &Arc<Self>, around: &Arc<Self>) -> Arc<Self> {
+        let outer = match &scopes.outer {
+            None => Arc::clone(around),
+            Some(outer) => Self::chained(outer, around),
+        };
+        let retries = scopes.retries.as_ref();
+        match retries.filter(|retries| !around.pays_with(retries)) {
+            None => outer,
+            Some(retries) => Arc::new(Self {
+                deadline: scopes.deadline.min(around.deadline),
+                retries: Some(Arc::clone(retries)),
+                outer: Some(outer),
+            }),
+        }
+    }
+
+    /// Whether those are its own retries, or a scope's around it.
+    fn pays_with(&self, retries: &Arc<AtomicU32>) -> bool {
+        let own = self.retries.as_ref();
+        own.is_some_and(|own| Arc::ptr_eq(own, retries))
+            || self
+                .outer
+                .as_ref()
+                .is_some_and(|outer| outer.pays_with(retries))
     }
 
     /// Pays for a retry, here and in all scopes around this one; or nowhere.
@@ -107,18 +150,6 @@ impl Scope {
             self.refund_here();
         }
         outside
-    }
-
-    /// Whether its retries, or those of a scope around it, are `other`'s.
-    fn pays_with(&self, other: &Self) -> bool {
-        let same = match (&self.retries, &other.retries) {
-            (Some(mine), Some(others)) => Arc::ptr_eq(mine, others),
-            _ => false,
-        };
-        same || self
-            .outer
-            .as_ref()
-            .is_some_and(|outer| outer.pays_with(other))
     }
 
     fn refund(&self) {
@@ -155,31 +186,23 @@ impl Around<'_> {
 
     /// Pays for a retry in all of them, or in none.
     pub(crate) fn pay(self) -> bool {
-        let around = Scope::current();
-        let given = self.beside(around.as_deref());
-        if !given.is_none_or(Scope::pay) {
-            return false;
-        }
-        let paid = around.is_none_or(|scope| scope.pay());
-        if let (false, Some(scope)) = (paid, given) {
-            scope.refund();
-        }
-        paid
+        self.together().is_none_or(|scope| scope.pay())
     }
 
     /// Takes back what was paid for a retry that is not made.
     pub(crate) fn refund(self) {
-        let around = Scope::current();
-        let given = self.beside(around.as_deref());
-        for scope in given.into_iter().chain(around.as_deref()) {
+        if let Some(scope) = self.together() {
             scope.refund();
         }
     }
 
-    /// The scope given, unless the one around is the same: it pays once.
-    fn beside(&self, around: Option<&Scope>) -> Option<&Scope> {
-        self.0
-            .filter(|given| !around.is_some_and(|around| around.pays_with(given)))
+    /// The scope given and those around, as one: what is in both pays once.
+    fn together(self) -> Option<Scope> {
+        match (self.0.cloned(), Scope::around()) {
+            (given, None) => given,
+            (None, Some(around)) => Some(Scope::clone(&around)),
+            (Some(given), Some(around)) => Some(given.inside(&around)),
+        }
     }
 }
 

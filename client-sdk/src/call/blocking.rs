@@ -68,7 +68,8 @@ pub(crate) fn run<T, E, C: Classify<T, E>>(
 }
 
 /// Whether this thread is polling a task just now. Tokio does not tell, but it shows: a task has a
-/// budget for each poll, and a thread that may block has none.
+/// budget for each poll, and a thread that may block has none. One that was made
+/// [unconstrained](tokio::task::unconstrained) has none either, and is not found out.
 fn is_polled() -> bool {
     /// Above the 128 that tokio gives a task.
     const BEYOND_ANY_BUDGET: usize = 256;

@@ -83,19 +83,22 @@ impl Run<'_> {
         }
     }
 
-    /// Tells the guard how an attempt ended that was not cut off.
+    /// Tells the guard how an attempt ended that was not cut off. Late for the attempt's own limit
+    /// is a timeout, whatever it told; late for its caller alone is not the dependency's fault.
     pub(super) fn judge(&mut self, verdict: Verdict) -> Outcome {
         let took = self.now.span_since(self.attempt_began);
-        let slow = took >= self.hold().plan.breaker.slow();
+        let held = Arc::clone(self.hold());
+        let plan = &held.plan;
+        let slow = took >= plan.breaker.slow();
         let late = self.now >= self.deadline;
+        let overdue = late && took >= plan.attempt_timeout;
+        let timed_out = Observation::Bad { slow, in_run: true };
         let (observation, outcome, sample) = match verdict {
-            Verdict::Success if late => (
-                Observation::Bad { slow, in_run: true },
-                Outcome::Late,
-                Some(took),
-            ),
+            Verdict::Success if overdue => (timed_out, Outcome::Late, Some(took)),
+            Verdict::Success if late => (cut_short(plan, took), Outcome::Late, Some(took)),
             Verdict::Success => (Observation::Good { slow }, Outcome::Success, Some(took)),
             Verdict::Ignored => (Observation::Neutral, Outcome::Ignored, None),
+            Verdict::Failure(_) if overdue => (timed_out, Outcome::Timeout, Some(took)),
             Verdict::Failure(_) => {
                 let in_run = self.execution.enters_run();
                 (Observation::Bad { slow, in_run }, Outcome::Failure, None)
@@ -168,8 +171,8 @@ impl Run<'_> {
     /// What follows the attempt that ended.
     pub(super) fn next(&mut self, verdict: Verdict) -> Next {
         let held = Arc::clone(self.hold());
-        let may_fail = matches!(verdict, Verdict::Failure(_));
-        if !held.plan.enabled || !may_fail || !self.asking.around.pay() {
+        // Scopes pay last, so that none is out of pocket while it is found that nothing is repeated.
+        if !self.may_follow(&held.plan, verdict) || !self.asking.around.pay() {
             return Next::Return;
         }
         let circumstances = circumstances(self.inner, self.now);
@@ -184,9 +187,26 @@ impl Run<'_> {
         next
     }
 
+    /// Whether an attempt that ended so could be followed by another at all, however it is paid for.
+    fn may_follow(&self, plan: &Plan, verdict: Verdict) -> bool {
+        let repeatable = match verdict {
+            Verdict::Success | Verdict::Ignored | Verdict::Failure(Again::No) => false,
+            Verdict::Failure(Again::NeverSent) => true,
+            Verdict::Failure(Again::IfIdempotent(_)) => self.inner.idempotent,
+        };
+        let deadline = self.execution.deadline(plan);
+        let admits = |at| self.inner.guard.breaker.would_admit(&plan.breaker, at);
+        plan.enabled
+            && repeatable
+            && self.execution.attempt() < plan.max_attempts
+            && self.now < deadline
+            // Either may be the only one: an open time ends, and so does an override.
+            && (admits(self.now) || admits(deadline))
+    }
+
     /// The call ends before its next attempt. If the dependency has answered in an earlier one, that
-    /// answer is what the caller wants to see, rather than a refusal; and if that one was cut off,
-    /// that it was: a refusal says that nothing was ever sent.
+    /// answer is what the caller wants to see, rather than a refusal; and if the last one was cut
+    /// off, that it was: a refusal, and perhaps the answer too, says that nothing was ever sent.
     #[cold]
     pub(super) fn give_up<T, E>(
         &mut self,
@@ -199,11 +219,11 @@ impl Run<'_> {
                 self.refused(rejection);
                 Err(Error::because::<T>(self.refusal(rejection), None))
             }
-            (Stop::Refused(_), None) if self.progress == Progress::Cut => {
+            (Stop::Refused(_), last) if self.progress == Progress::Cut => {
                 self.count(Outcome::Timeout, lane);
                 let held = Arc::clone(self.hold());
                 let why = self.timed_out(&held.plan, Limit::Attempt);
-                Err(Error::because::<T>(why, None))
+                Err(Error::because(why, last))
             }
             // Whoever goes step by step has the answer already.
             (Stop::Refused(rejection), None) => {

@@ -10,6 +10,7 @@ use std::cell::Cell;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::time::Duration;
 
 use fusebox_core::guard::{Execution, Plan};
 use fusebox_core::outcome::Verdict;
@@ -33,13 +34,24 @@ use crate::plans::Numbered;
 /// # async fn send(connection: &mut String) -> Result<(), std::io::Error> { Ok(()) }
 /// # async fn example(operation: fusebox::Operation, mut connection: String)
 /// # -> Result<(), fusebox::Error<std::io::Error>> {
-/// use fusebox::{Next, Results};
+/// use fusebox::{Error, Next, Results, Stopped};
 ///
 /// let mut run = operation.begin();
+/// let mut last = None;
 /// loop {
 ///     match run.attempt(&Results, send(&mut connection)).await {
-///         Next::Return(result) => return result,
-///         Next::Again { answer: _ } => {}
+///         Next::Again { answer } => last = answer.or(last),
+///         Next::Return(result) => {
+///             // A retry that is refused: what was answered before is what the caller wants to see.
+///             let refused = matches!(
+///                 result,
+///                 Err(Error::Stopped { why: Stopped::Refused { .. }, .. })
+///             );
+///             return match last {
+///                 Some(answer) if refused => answer.map_err(Error::Call),
+///                 _ => result,
+///             };
+///         }
 ///     }
 /// }
 /// # }
@@ -71,6 +83,9 @@ pub struct Run<'a> {
     pub(super) pause: Option<Instant>,
     pub(super) spans: Spans,
 }
+
+/// Less than any timeout tells apart.
+const MOMENT: Duration = Duration::from_micros(50);
 
 /// How far a call has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,8 +152,8 @@ impl<'a> Run<'a> {
             inside: false,
         };
         let run = &mut *under_way.run;
-        // At a look only before anything of it was set up: a look does not read the clock.
-        let at_once = run.held.is_none() && run.enter_at_once();
+        // A look does not read the clock: it is for the attempt that follows its call's beginning.
+        let at_once = run.has_just_begun() && run.enter_at_once();
         if !at_once && let Err(stop) = run.enter().await {
             return Next::Return(run.give_up(stop, None));
         }
@@ -167,6 +182,11 @@ impl<'a> Run<'a> {
                 Next::Again { answer }
             }
         }
+    }
+
+    /// Whether no more than a moment has passed since it began: the clock has not been read since.
+    fn has_just_begun(&self) -> bool {
+        self.now == self.attempt_began && clock::now().since(self.now) < MOMENT
     }
 
     /// Waits until the next attempt may be begun, if there is to be one.

@@ -1,6 +1,8 @@
 //! Calls on a paused clock: only sleeps move time.
 
+mod blocking;
 mod listening;
+mod looks;
 mod races;
 mod steps;
 

@@ -100,7 +100,7 @@ fn snapshot(revision: u64, rules: Rules) -> Received {
     Received {
         incarnation: Incarnation(1),
         revision,
-        digest: Digest::of([(&id, revision)].into_iter()),
+        digest: Digest::of([(&id, revision)]),
         entries: vec![Entry {
             policy: Ok(Policy::new(draft).unwrap()),
             id,
@@ -178,7 +178,7 @@ fn whoever_hears_of_a_reload_s_transitions_may_look_at_everything() {
 }
 
 #[test]
-fn a_reload_is_whole_for_the_operation_whose_listener_panics() {
+fn a_listener_that_panics_leaves_no_reload_half_done() {
     ends(async || {
         let fusebox = fusebox();
         let operation = with_a_hung_probe(&fusebox, "payments").await;
@@ -188,6 +188,7 @@ fn a_reload_is_whole_for_the_operation_whose_listener_panics() {
             max_queue: 0,
             max_wait: Duration::ZERO,
         });
+        let later = fusebox.operation("refunds").register().unwrap();
         let listening = on_event(|_| panic!("the listener's own affair"));
         let receiving = fusebox.clone();
         let received = tokio::spawn(async move {
@@ -195,6 +196,7 @@ fn a_reload_is_whole_for_the_operation_whose_listener_panics() {
         });
         received.await.unwrap_err();
         drop(listening);
+        assert_eq!(later.inner().plans.load().plan.max_attempts, 2);
         sleep(Duration::from_secs(1)).await;
         let _inside = operation.admit().unwrap();
         assert_eq!(

@@ -77,6 +77,13 @@ impl<'a> OperationBuilder<'a> {
         self
     }
 
+    /// Each retry's longest sleep is so many times that of the one before, up to the longest of any;
+    /// twice if not said.
+    pub const fn backoff_multiplier(mut self, multiplier: Multiplier) -> Self {
+        self.local.retry.multiplier = Some(multiplier);
+        self
+    }
+
     /// How the sleeps of many callers are spread; [`Jitter::Full`] if not said.
     pub const fn jitter(mut self, jitter: Jitter) -> Self {
         self.local.retry.jitter = Some(jitter);
@@ -171,10 +178,22 @@ impl<'a> OperationBuilder<'a> {
     /// Probes let through while half-open (1 to 1000), and how many of them must succeed; if `None`,
     /// what opens the breaker is judged by all of them. One probe if not said.
     pub const fn half_open(mut self, permits: u32, successes: Option<u32>) -> Self {
+        let max = self.probing().max;
         self.local.circuit_breaker.half_open = Some(HalfOpen {
             permits,
             successes,
-            max: None,
+            max,
+        });
+        self
+    }
+
+    /// A breaker that stays half-open for so long without a decision opens again: 1 ms to 24 h. Open
+    /// duration and attempt timeout together if not said, so that a slow probe can end.
+    pub const fn max_half_open(mut self, max: Duration) -> Self {
+        let max = Some(max);
+        self.local.circuit_breaker.half_open = Some(HalfOpen {
+            max,
+            ..self.probing()
         });
         self
     }
@@ -276,6 +295,18 @@ impl<'a> OperationBuilder<'a> {
             max_hedges,
         });
         self
+    }
+
+    /// What was said of probes so far.
+    const fn probing(&self) -> HalfOpen {
+        match self.local.circuit_breaker.half_open {
+            Some(half_open) => half_open,
+            None => HalfOpen {
+                permits: defaults::HALF_OPEN_PERMITS,
+                successes: None,
+                max: None,
+            },
+        }
     }
 
     fn trip(&mut self) -> &mut Trip {

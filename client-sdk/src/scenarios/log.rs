@@ -9,6 +9,7 @@ use std::sync::Once;
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber};
 
 thread_local! {
@@ -17,11 +18,16 @@ thread_local! {
 
 /// Begins to listen, or forgets what this thread has heard.
 pub(super) fn clear() {
+    listen();
+    TOLD.take();
+}
+
+/// Begins to listen, for good. Whoever listens on one thread alone begins with this.
+pub(crate) fn listen() {
     static LISTENING: Once = Once::new();
     LISTENING.call_once(|| {
         tracing::subscriber::set_global_default(Log).expect("nobody else listens in these tests");
     });
-    TOLD.take();
 }
 
 /// The `at`th change of state since the last [`clear`], as `closed -> open: 3 failures in a row`.
@@ -32,6 +38,11 @@ pub(super) fn told(at: usize) -> Option<String> {
 struct Log;
 
 impl Subscriber for Log {
+    fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+        // Each time anew: a thread may have a listener of its own.
+        Interest::sometimes()
+    }
+
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.is_event() && metadata.target() == "fusebox"
     }

@@ -38,14 +38,14 @@ where
 
 /// How many attempts a call makes that always fails.
 async fn attempts_within(operation: &Operation, scope: &Scope) -> u32 {
-    let attempts = Cell::new(0);
+    let attempts = AtomicU32::new(0);
     let failing = operation.within(scope).call(async |_| {
-        attempts.set(attempts.get() + 1);
+        attempts.fetch_add(1, Ordering::Relaxed);
         Err::<(), _>("down")
     });
     let error = failing.await.unwrap_err();
     assert!(matches!(error, Error::Call("down")), "{error:?}");
-    attempts.get()
+    attempts.load(Ordering::Relaxed)
 }
 
 fn paid(scope: &Scope, of: u32) -> u32 {
@@ -204,4 +204,61 @@ async fn a_scope_around_a_call_that_is_given_it_too_pays_once() {
     let scope = Scope::new().retries(3);
     let attempts = scope.clone().run(attempts_within(&operation, &scope));
     assert_eq!(attempts.await, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spawned_task_that_runs_in_the_current_scope_has_all_its_bounds() {
+    assert!(Scope::current().is_none());
+    let operation = operation(|o| o);
+    let (outer, inner) = (Scope::new().retries(5), Scope::new().retries(10));
+    let inside = inner.clone().run(async {
+        let handed = Scope::current().unwrap();
+        let operation = operation.clone();
+        let spawned = handed.run(async move {
+            assert_eq!(Scope::current().unwrap().remaining(), Some(millis(50)));
+            attempts_within(&operation, &Scope::new()).await
+        });
+        tokio::spawn(spawned).await.unwrap()
+    });
+    let bounded = outer.clone().deadline(millis(50));
+    assert_eq!(bounded.run(inside).await, 4);
+    assert_eq!((paid(&outer, 5), paid(&inner, 10)), (3, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_current_scope_given_run_or_run_elsewhere_pays_once_in_each() {
+    let operation = operation(|o| o);
+    let (outer, inner, other) = (
+        Scope::new().retries(10),
+        Scope::new().retries(10),
+        Scope::new().retries(10),
+    );
+    let given = inner.clone().run(async {
+        let current = Scope::current().unwrap();
+        let attempts = attempts_within(&operation, &current).await;
+        let nested = current.clone().run(attempts_within(&operation, &current));
+        assert_eq!(nested.await, attempts);
+        current
+    });
+    let current = outer.clone().run(given).await;
+    assert_eq!((paid(&outer, 10), paid(&inner, 10)), (6, 6));
+    let elsewhere = current.clone().run(attempts_within(&operation, &current));
+    assert_eq!(other.clone().run(elsewhere).await, 4);
+    assert_eq!(
+        (paid(&outer, 10), paid(&inner, 10), paid(&other, 10)),
+        (9, 9, 3)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scope_run_inside_itself_over_and_over_grows_by_no_more_than_itself() {
+    fn depth(scope: &Scope) -> usize {
+        1 + scope.outer.as_deref().map_or(0, depth)
+    }
+    let mut scope = Scope::new().retries(1);
+    for _ in 0..20 {
+        let inside = scope.clone().run(async { Scope::current().unwrap() });
+        scope = scope.clone().run(inside).await;
+    }
+    assert!(depth(&scope) < 50, "{}", depth(&scope));
 }

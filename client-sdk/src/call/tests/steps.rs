@@ -212,6 +212,26 @@ async fn an_attempt_s_work_has_ended_before_its_slot_is_another_s() {
         let _notes = notes;
         hang().await
     });
-    drop(cut.await);
+    assert!(matches!(cut.await, Next::Again { answer: None }));
     assert_eq!(inside.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_s_own_time_begins_with_it_and_the_call_s_with_begin() {
+    let operation = operation(|o| {
+        o.consecutive_failures(1)
+            .overall_timeout(millis(250))
+            .max_attempts(1)
+    });
+    let mut run = operation.begin();
+    sleep(millis(200)).await;
+    let next = run.attempt(&Results, async { Ok::<_, ()>(()) }).await;
+    assert!(matches!(next, Next::Return(Ok(()))));
+    assert_eq!(totals(&operation, Outcome::Success), 1);
+    let mut run = operation.begin();
+    sleep(millis(200)).await;
+    let begun = Instant::now();
+    let cut = run.attempt(&Results, hang()).await;
+    assert!(matches!(cut, Next::Return(Err(_))));
+    assert_eq!(begun.elapsed(), millis(50));
 }

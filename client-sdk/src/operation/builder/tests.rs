@@ -25,6 +25,7 @@ fn every_word_sets_its_field_and_a_complete_set_is_legal() {
             .overall_timeout(SECOND * 2)
             .max_attempts(3)
             .backoff(SECOND / 10, SECOND)
+            .backoff_multiplier(Multiplier::ONE)
             .jitter(Jitter::Equal)
             .retry_budget(Share::new(0.1).unwrap(), 5)
             .honor_retry_after(false)
@@ -35,6 +36,7 @@ fn every_word_sets_its_field_and_a_complete_set_is_legal() {
             .open_growth(Multiplier::TWO, SECOND * 30)
             .open_jitter(Share::new(0.3).unwrap())
             .half_open(5, Some(3))
+            .max_half_open(SECOND * 9)
             .recovery_ramp(SECOND * 10)
             .bulkhead(20, 10, SECOND / 4)
             .rate_limit(100, SECOND, 10, SECOND / 5)
@@ -46,13 +48,7 @@ fn every_word_sets_its_field_and_a_complete_set_is_legal() {
     let unsaid = Field::ALL.iter().filter(|field| !field.is_set(&rules));
     let unsaid: Vec<_> = unsaid.map(ToString::to_string).collect();
     let mode_or_switch = |path: &String| path.ends_with(".mode") || path == "enabled";
-    let growth = ["retry.multiplier".to_owned()];
-    assert!(
-        unsaid
-            .iter()
-            .all(|path| mode_or_switch(path) || growth.contains(path)),
-        "{unsaid:?}"
-    );
+    assert!(unsaid.iter().all(mode_or_switch), "{unsaid:?}");
     let Rules {
         retry,
         circuit_breaker: breaker,
@@ -65,6 +61,7 @@ fn every_word_sets_its_field_and_a_complete_set_is_legal() {
             .map(|budget| (budget.ratio.as_f64(), budget.min_per_second)),
         Some((0.1, 5))
     );
+    assert_eq!(retry.multiplier, Some(Multiplier::ONE));
     assert_eq!(retry.honor_retry_after, Some(false));
     assert_eq!(breaker.open_multiplier, Some(Multiplier::TWO));
     assert_eq!(breaker.max_open_duration, Some(SECOND * 30));
@@ -72,7 +69,7 @@ fn every_word_sets_its_field_and_a_complete_set_is_legal() {
     let half_open = HalfOpen {
         permits: 5,
         successes: Some(3),
-        max: None,
+        max: Some(SECOND * 9),
     };
     assert_eq!(breaker.half_open, Some(half_open));
     assert_eq!(breaker.recovery_ramp, Some(SECOND * 10));
@@ -166,4 +163,25 @@ fn what_an_author_contradicts_is_refused_at_registration_with_every_field() {
          rules.hedge.percentile: must be at least 0.0001 and at most 0.9999 (1); \
          rules.hedge.max_hedges: must be 1 to 10 (0)"
     );
+}
+
+#[test]
+fn what_is_said_of_probes_adds_up_in_any_order() {
+    let both = |permits, successes, max| {
+        Some(HalfOpen {
+            permits,
+            successes,
+            max,
+        })
+    };
+    let probes = |say: fn(OperationBuilder<'_>) -> OperationBuilder<'_>| {
+        local(say).circuit_breaker.half_open
+    };
+    let nine = Some(SECOND * 9);
+    let found = probes(|o| o.half_open(5, Some(3)).max_half_open(SECOND * 9));
+    assert_eq!(found, both(5, Some(3), nine));
+    let found = probes(|o| o.max_half_open(SECOND * 9).half_open(5, Some(3)));
+    assert_eq!(found, both(5, Some(3), nine));
+    let found = probes(|o| o.max_half_open(SECOND * 9));
+    assert_eq!(found, both(1, None, nine));
 }
