@@ -194,14 +194,10 @@ impl Run<'_> {
             Verdict::Failure(Again::NeverSent) => true,
             Verdict::Failure(Again::IfIdempotent(_)) => self.inner.idempotent,
         };
-        let deadline = self.execution.deadline(plan);
-        let admits = |at| self.inner.guard.breaker.would_admit(&plan.breaker, at);
         plan.enabled
             && repeatable
             && self.execution.attempt() < plan.max_attempts
-            && self.now < deadline
-            // Either may be the only one: an open time ends, and so does an override.
-            && (admits(self.now) || admits(deadline))
+            && self.now < self.execution.deadline(plan)
     }
 
     /// The call ends before its next attempt. If the dependency has answered in an earlier one, that

@@ -282,24 +282,12 @@ impl<'r, 'a, Fut> Race<'r, 'a, Fut> {
         }
     }
 
-    /// Whether a hedge may be made at all: one that may not is not to move a breaker, nor to be
-    /// counted by rules on trial.
-    fn may_hedge(&self) -> bool {
-        let (run, plan) = (&*self.run, &self.held.plan);
-        run.execution.attempt() < plan.max_attempts
-            && run.now < run.execution.deadline(plan)
-            && run.inner.guard.breaker.admits_everybody()
-    }
-
     fn due(&self) -> Option<Instant> {
         let hedge = self.held.plan.hedge.as_ref()?;
         hedge.due(self.next_hedge?, self.began, self.observed)
     }
 
     fn admit_hedge(&mut self) -> Option<Entrant<'a>> {
-        if !self.may_hedge() {
-            return None;
-        }
         let deadline = self.run.execution.deadline(&self.held.plan);
         let demand = self.run.demand(deadline);
         let Run {

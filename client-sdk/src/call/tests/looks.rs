@@ -52,11 +52,8 @@ async fn the_state_that_is_told_is_the_one_that_callers_meet() {
             forced,
             until,
         }];
-        let settings = &inner.plans.load().plan.breaker;
-        let _ = inner
-            .guard
-            .breaker
-            .force(settings, &overrides, crate::clock::now());
+        let breaker = &inner.guard.breaker;
+        let _ = breaker.force(&overrides, crate::clock::now());
     };
     force(Forced::Closed);
     assert_eq!(operation.state(), Closed);

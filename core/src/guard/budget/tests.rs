@@ -150,7 +150,7 @@ fn what_is_older_than_the_horizon_is_so_for_a_count_that_was_read_too_early_too(
     let mut bench = Bench::new();
     bench.calls(100);
     assert!(bench.withdraw(&FIFTH, at(500)));
-    assert!(!bench.budget.withdraw(&FIFTH, 99, at(10_400)));
+    assert!(!bench.budget.withdraw(99, at(10_400)));
 }
 
 #[test]
