@@ -266,15 +266,16 @@ impl Run<'_> {
 
     /// Gives everything back that the attempt held.
     pub(super) fn observe(&mut self, observation: Observation, sample: Option<Span>) {
-        let held = Arc::clone(self.hold());
-        let (inner, lane, now) = (self.inner, lanes::current(), self.now);
         let finding = Finding {
             observation,
             latency: sample,
         };
-        let way = self.holds.way();
-        way.settle(&inner.guard, &held.plan, finding, now, lane, inner);
-        self.holds = Holding::Nothing;
+        self.by_plan(|run, plan| {
+            let (inner, lane, now) = (run.inner, lanes::current(), run.now);
+            let way = run.holds.way();
+            way.settle(&inner.guard, plan, finding, now, lane, inner);
+            run.holds = Holding::Nothing;
+        });
     }
 
     /// Counts the call, once.

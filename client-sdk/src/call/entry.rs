@@ -5,7 +5,6 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use fusebox_core::guard::{Demand, Gate, Observation, Permit, Plan, Way};
@@ -103,8 +102,10 @@ impl Run<'_> {
     /// One step on the way in; `Some` is when to take the next.
     pub(super) fn step_in(&mut self, cx: &Context<'_>) -> Result<Option<Instant>, Stop> {
         self.now = clock::now();
-        let held = Arc::clone(self.hold());
-        let plan = &held.plan;
+        self.by_plan(|run, plan| run.step_in_by(plan, cx))
+    }
+
+    fn step_in_by(&mut self, plan: &Plan, cx: &Context<'_>) -> Result<Option<Instant>, Stop> {
         if !plan.enabled {
             self.holds = Holding::Way(Way::unguarded());
             self.let_in(plan);
@@ -133,10 +134,12 @@ impl Run<'_> {
         match self.step_in(&cx)? {
             None => Ok(()),
             Some(_) => {
-                let held = Arc::clone(self.hold());
-                let (inner, now) = (self.inner, self.now);
-                let way = self.holds.way();
-                let rejection = way.refuse_to_wait(&inner.guard, &held.plan, now, inner);
+                let rejection = self.by_plan(|run, plan| {
+                    let (inner, now) = (run.inner, run.now);
+                    run.holds
+                        .way()
+                        .refuse_to_wait(&inner.guard, plan, now, inner)
+                });
                 Err(Stop::Refused(rejection))
             }
         }

@@ -267,6 +267,16 @@ impl<'a> Run<'a> {
         self.held.get_or_insert_with(|| self.inner.plans.hold())
     }
 
+    /// Does a step by the plan, which is out of its place meanwhile: `step` is told all of it.
+    #[inline]
+    pub(super) fn by_plan<R>(&mut self, step: impl FnOnce(&mut Self, &Plan) -> R) -> R {
+        self.hold();
+        let held = self.held.take().unwrap_or_else(|| self.inner.plans.hold());
+        let done = step(self, &held.plan);
+        self.held = Some(held);
+        done
+    }
+
     /// The plan, once it is held.
     #[inline]
     pub(super) fn held_plan(&self) -> Option<&Plan> {
