@@ -99,7 +99,12 @@ impl Draft {
             "bulkhead" => self.bulkhead().max_concurrent = number(value)?,
             "queue" => self.bulkhead().max_queue = number(value)?,
             "queue_wait" => self.bulkhead().max_wait = duration(value)?,
-            "rate" => (self.quota().permits, self.quota().per) = per(value)?,
+            "rate" => {
+                let (permits, span) = per(value)?;
+                let quota = self.quota();
+                (quota.permits, quota.per, quota.burst) =
+                    (permits, span, Quota::default_burst(permits));
+            }
             "burst" => self.quota().burst = number(value)?,
             "rate_wait" => self.quota().max_wait = duration(value)?,
             "concurrency" => rules.concurrency_limit.bounds = Some(bounds(value)?),
@@ -230,7 +235,7 @@ impl Draft {
         self.said.rules.rate_limit.quota.get_or_insert(Quota {
             permits: 1,
             per: Duration::from_secs(1),
-            burst: defaults::BURST,
+            burst: 1,
             max_wait: Duration::ZERO,
         })
     }

@@ -20,8 +20,6 @@ pub const BUDGET: RetryBudget = RetryBudget {
     ratio: Share::FIFTH,
     min_per_second: 3,
 };
-/// Calls at once after a pause, where a quota is set without them: evenly spaced.
-pub const BURST: u32 = 1;
 /// Further attempts, where a hedge is set without them.
 pub const MAX_HEDGES: u32 = 1;
 

@@ -49,6 +49,14 @@ pub struct Quota {
     pub max_wait: Duration,
 }
 
+impl Quota {
+    /// The burst of a quota that is set without one: as many as one `per` allows, which is what "a
+    /// hundred a second" says. Legal even if `permits` are not.
+    pub fn default_burst(permits: u32) -> u32 {
+        permits.clamp(*PERMITS.start(), *PERMITS.end())
+    }
+}
+
 /// How many calls at once, as far as the dependency keeps up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConcurrencyLimit {

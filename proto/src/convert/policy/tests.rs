@@ -397,7 +397,7 @@ fn a_budget_that_says_half_has_the_other_half_of_the_default_and_one_that_says_n
 }
 
 #[test]
-fn what_a_limit_leaves_out_is_no_queue_no_wait_and_no_burst() {
+fn what_a_limit_leaves_out_is_no_queue_no_wait_and_a_burst_of_all_its_permits() {
     let bulkhead = with_bulkhead(v1::Bulkhead {
         max_concurrent: Some(5),
         ..v1::Bulkhead::default()
@@ -416,7 +416,7 @@ fn what_a_limit_leaves_out_is_no_queue_no_wait_and_no_burst() {
     let quota = Quota {
         permits: 5,
         per: Duration::from_secs(1),
-        burst: 1,
+        burst: 5,
         max_wait: Duration::ZERO,
     };
     assert_eq!(rules_of(&rate_limit).rate_limit.quota, Some(quota));

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use fusebox_core::policy::Violations;
 use fusebox_core::policy::rules::{
     Bulkhead, BulkheadLimit, ConcurrencyBounds, ConcurrencyLimit, Quota, RateLimit,
 };
-use fusebox_core::policy::{Violations, defaults};
 
 use super::super::time::{duration_to_wire, optional_duration};
 use super::{mode_from_wire, mode_to_wire, needs};
@@ -114,10 +114,11 @@ fn quota_from_wire(found: &mut Violations, wire: &v1::RateLimit) -> Option<Quota
     if wire.per.is_none() {
         needs(found, permits_field, wire.permits, per_field);
     }
+    let permits = wire.permits.unwrap_or(1);
     Some(Quota {
-        permits: wire.permits.unwrap_or(1),
+        permits,
         per: per.unwrap_or(Duration::from_secs(1)),
-        burst: wire.burst.unwrap_or(defaults::BURST),
+        burst: wire.burst.unwrap_or_else(|| Quota::default_burst(permits)),
         max_wait: max_wait.unwrap_or_default(),
     })
 }
