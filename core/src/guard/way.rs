@@ -83,18 +83,8 @@ impl Way {
         }
     }
 
-    /// The breaker's permit, of an attempt that is inside and holds nothing else.
-    #[inline]
-    pub const fn only_permit(&self) -> Option<Permit> {
-        if self.slot || self.counted || !self.shadow.is_none() {
-            return None;
-        }
-        self.permit
-    }
-
     /// Goes on as far as it can; once it is inside, what is on trial has been asked. If the watcher
-    /// panics, nobody will go on with the attempt: it is
-    /// outside again, and holds nothing.
+    /// panics, nobody will go on with the attempt: it is outside again, and holds nothing.
     pub fn poll<W: Watch>(
         &mut self,
         guard: &Guard,
@@ -231,8 +221,7 @@ impl Way {
                 self.counted = true;
                 Stage::Inside
             }
-            Stage::Adaptive => Stage::Inside,
-            Stage::Inside => Stage::Inside,
+            Stage::Adaptive | Stage::Inside => Stage::Inside,
         }))
     }
 
