@@ -145,6 +145,7 @@ mod tests {
             revision,
             digest: Digest::EMPTY.0,
             policies: Vec::new(),
+            adopted: false,
         }
     }
 

@@ -63,6 +63,7 @@ fn snapshot() -> Result<v1::Snapshot, Box<dyn Error>> {
         revision: REVISION,
         digest: Digest::of([(&id, Revision(REVISION))]).0,
         policies: vec![policy()],
+        adopted: false,
     })
 }
 

@@ -153,6 +153,7 @@ pub fn declared_to_wire(declared: &Declared) -> v1::OperationDeclared {
         operation: declared.operation.to_string(),
         kind: kind_to_wire(Some(declared.kind)).into(),
         idempotent: declared.idempotent,
+        local_layers: Vec::new(),
     }
 }
 

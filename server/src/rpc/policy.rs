@@ -60,6 +60,7 @@ impl PolicyService for Policies {
             namespace,
             page_size,
             page_token,
+            ..
         } = request.into_inner();
         let mut found = Violations::none();
         let within = optional_namespace(&mut found, &namespace);
@@ -132,6 +133,52 @@ impl PolicyService for Policies {
         };
         let revision = self.0.delete(delete, intent).await.map_err(status::of)?.0;
         Ok(Response::new(v1::DeletePolicyResponse { revision }))
+    }
+
+    async fn apply_policies(
+        &self,
+        _request: Request<v1::ApplyPoliciesRequest>,
+    ) -> Result<Response<v1::ApplyPoliciesResponse>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
+
+    async fn list_policy_revisions(
+        &self,
+        _request: Request<v1::ListPolicyRevisionsRequest>,
+    ) -> Result<Response<v1::ListPolicyRevisionsResponse>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
+
+    async fn rollback_policy(
+        &self,
+        _request: Request<v1::RollbackPolicyRequest>,
+    ) -> Result<Response<v1::RollbackPolicyResponse>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
+
+    async fn explain_policy(
+        &self,
+        _request: Request<v1::ExplainPolicyRequest>,
+    ) -> Result<Response<v1::ExplainPolicyResponse>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
+
+    type WatchPoliciesStream = std::pin::Pin<
+        Box<dyn tokio_stream::Stream<Item = Result<v1::WatchPoliciesResponse, Status>> + Send>,
+    >;
+
+    async fn watch_policies(
+        &self,
+        _request: Request<v1::WatchPoliciesRequest>,
+    ) -> Result<Response<Self::WatchPoliciesStream>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
+
+    async fn list_audit_events(
+        &self,
+        _request: Request<v1::ListAuditEventsRequest>,
+    ) -> Result<Response<v1::ListAuditEventsResponse>, Status> {
+        Err(Status::unimplemented("not built yet"))
     }
 }
 

@@ -93,6 +93,7 @@ impl Journal {
             format: FORMAT,
             incarnation: incarnation.0.to_be_bytes().to_vec(),
             create_time: Some(timestamp_to_wire(now)),
+            ..JournalHeader::default()
         };
         let write = || {
             let mut file = File::create(&new)?;

@@ -45,6 +45,7 @@ pub(super) fn encode_entry(entry: &Entry, payload: &mut Vec<u8>) {
         time: Some(timestamp_to_wire(entry.time)),
         author: entry.author.clone(),
         change: Some(change),
+        ..JournalEntry::default()
     };
     payload.extend(wire.encode_length_delimited_to_vec());
 }

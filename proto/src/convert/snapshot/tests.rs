@@ -29,6 +29,7 @@ fn wire_of(policies: Vec<v1::Policy>) -> v1::Snapshot {
         revision: 5,
         digest: 0,
         policies,
+        adopted: false,
     }
 }
 

@@ -45,7 +45,7 @@ async fn what_a_process_reports_is_what_an_operator_sees() {
     let declared = v1::OperationDeclared {
         operation: "pay".into(),
         kind: v1::Kind::Database.into(),
-        idempotent: false,
+        ..Default::default()
     };
     peer.say(Up::OperationDeclared(declared)).await;
     report(&mut peer, 1, vec![operation("pay", 3, 1)]).await;

@@ -366,6 +366,7 @@ async fn a_page_token_of_another_query_and_a_negative_size_are_refused() {
         namespace: "default".into(),
         page_size: -1,
         page_token: page.next_page_token,
+        ..Default::default()
     };
     let status = client.list_policies(of_another_query).await.unwrap_err();
     assert_eq!(fields(&status), ["page_size", "page_token"]);

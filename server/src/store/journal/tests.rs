@@ -247,7 +247,7 @@ fn a_journal_of_a_newer_format_is_refused_and_named() {
     let header = JournalHeader {
         format: FORMAT + 1,
         incarnation: vec![1, 2, 3],
-        create_time: None,
+        ..JournalHeader::default()
     };
     let header = frame::frame(&header.encode_to_vec()).unwrap();
     let newer = [MAGIC, &header, b"what this server cannot know"].concat();
