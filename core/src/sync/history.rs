@@ -5,11 +5,11 @@
 //! it, or, when it was built afresh, the store's of that moment: either way the set did not change
 //! between that revision and now.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::key::{Namespace, PolicyId, Service};
-use crate::policy::Stored;
+use crate::policy::{Catalog, Stored};
 use crate::revision::{Digest, Incarnation, Revision};
 
 /// All processes that get the same snapshot.
@@ -39,7 +39,7 @@ pub struct Snapshot {
 pub struct History {
     incarnation: Incarnation,
     revision: Revision,
-    policies: BTreeMap<PolicyId, Arc<Stored>>,
+    policies: Catalog,
     snapshots: HashMap<Audience, Arc<Snapshot>>,
 }
 
@@ -50,11 +50,14 @@ impl History {
         revision: Revision,
         policies: impl IntoIterator<Item = Arc<Stored>>,
     ) -> Self {
-        let by_id = |stored: Arc<Stored>| (stored.policy.id().clone(), stored);
+        let mut catalog = Catalog::default();
+        for stored in policies {
+            catalog.insert(stored);
+        }
         Self {
             incarnation,
             revision,
-            policies: policies.into_iter().map(by_id).collect(),
+            policies: catalog,
             snapshots: HashMap::new(),
         }
     }
@@ -84,7 +87,7 @@ impl History {
         }
         self.revision = revision;
         let before = match stored {
-            Some(stored) => self.policies.insert(id.clone(), Arc::clone(stored)),
+            Some(stored) => self.policies.insert(Arc::clone(stored)),
             None => self.policies.remove(id),
         };
         let touched = self.audiences_of(id, before.as_deref(), stored.map(Arc::as_ref));
@@ -131,13 +134,8 @@ impl History {
 
     fn build(&self, audience: &Audience) -> Snapshot {
         let service = audience.service.as_str();
-        let policies: Vec<_> = self
-            .policies
-            .values()
-            .filter(|stored| stored.policy.id().namespace == audience.namespace)
-            .filter(|stored| stored.policy.selector().concerns(service))
-            .cloned()
-            .collect();
+        let policies = self.policies.concerning(&audience.namespace, service);
+        let policies: Vec<_> = policies.cloned().collect();
         let entries = policies
             .iter()
             .map(|stored| (stored.policy.id(), stored.revision));
