@@ -101,6 +101,10 @@ impl Store for Contested {
         self.store.incarnation()
     }
 
+    fn adopted(&self) -> bool {
+        self.store.adopted()
+    }
+
     fn append(&self, proposal: Proposal) -> BoxFuture<'static, Result<Committed, AppendError>> {
         let left = self.races.load(Ordering::Relaxed);
         if left > 0 {

@@ -89,6 +89,10 @@ impl Store for Local {
         self.incarnation
     }
 
+    fn adopted(&self) -> bool {
+        false
+    }
+
     fn append(&self, proposal: Proposal) -> BoxFuture<'static, Answer> {
         let (answer, answered) = oneshot::channel();
         let queued = self.enqueue(Request { proposal, answer });

@@ -99,6 +99,9 @@ pub trait Store: Send + Sync + 'static {
     /// The life of this store; revisions of another one mean nothing here.
     fn incarnation(&self) -> Incarnation;
 
+    /// Whether whoever runs it says that processes are to follow this life even while it is empty.
+    fn adopted(&self) -> bool;
+
     /// Proposes a write and resolves once it is durable: the commit point.
     ///
     /// It is queued by this call, not by the first poll: proposals made one after the other are

@@ -78,6 +78,10 @@ impl Store for Timed {
         self.inner.incarnation()
     }
 
+    fn adopted(&self) -> bool {
+        self.inner.adopted()
+    }
+
     fn append(&self, proposal: Proposal) -> BoxFuture<'static, Result<Committed, AppendError>> {
         let (began, duration) = (Instant::now(), self.duration.clone());
         let appended = self.inner.append(proposal);
