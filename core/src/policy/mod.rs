@@ -25,8 +25,8 @@ use rules::Rules;
 use selector::Selector;
 
 pub use cascade::{
-    BreakerRules, Effective, Explanation, FieldExplanation, Origin, Overruled, Reason, Resolution,
-    Shadow, Target, explain, resolve,
+    BreakerRules, Effective, Explanation, FieldExplanation, Oddity, Origin, Overruled, Reason,
+    Resolution, Shadow, Target, explain, resolve,
 };
 pub use catalog::Catalog;
 pub use stored::Stored;

@@ -9,12 +9,14 @@
 //! | file | converts |
 //! |---|---|
 //! | [`policy`], `rules` | a policy, and a policy as a store holds it |
+//! | [`explain`] | which rules an operation ends up with, and why |
 //! | [`mask`] | a partial update, onto what is there |
 //! | [`snapshot`] | what a server sends to a process |
 //! | [`session`], `layer` | what a process says of itself, of what it refuses and of what it sets |
 //! | [`statistics`] | what a process has counted |
 //! | [`kind`], [`incarnation`], [`time`] | the words they share |
 
+pub mod explain;
 pub mod incarnation;
 pub mod kind;
 mod layer;

@@ -140,7 +140,7 @@ pub(super) fn selector_from_wire(
     }
 }
 
-fn selector_to_wire(selector: &Selector) -> v1::Selector {
+pub(super) fn selector_to_wire(selector: &Selector) -> v1::Selector {
     let text = |glob: Option<&Glob>| glob.map(ToString::to_string).unwrap_or_default();
     let labels = selector.labels().iter();
     v1::Selector {

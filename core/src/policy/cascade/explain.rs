@@ -7,6 +7,7 @@
 
 use super::order::{Reason, contest, in_order};
 use super::{Author, Layer, Origin, Repair, Resolution, Stacks, Target, Word, layers};
+use crate::key::Kind;
 use crate::policy::Policy;
 use crate::policy::field::Field;
 use crate::policy::rules::Rules;
@@ -14,6 +15,8 @@ use crate::policy::rules::Rules;
 /// The outcome of a cascade, and how it came about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation<'a> {
+    /// The kind whose defaults are the lowest layer.
+    pub kind: Kind,
     /// The outcome.
     pub resolution: Resolution,
     /// Every field of what is enforced, in the order of the contract. A mode is none: it speaks of
@@ -75,6 +78,7 @@ pub fn explain<'a>(
         .collect();
     ranking.reverse();
     Explanation {
+        kind: target.kind,
         resolution,
         fields,
         ranking,

@@ -30,6 +30,7 @@
 
 mod effective;
 mod explain;
+mod odd;
 mod order;
 mod whole;
 
@@ -41,6 +42,7 @@ use crate::key::{Kind, Labels, OperationName, PolicyId, Service};
 
 pub use effective::{BreakerRules, Effective, Shadow, longest_backoff};
 pub use explain::{Explanation, FieldExplanation, Overruled, explain};
+pub use odd::Oddity;
 pub use order::Reason;
 
 /// The operation for which rules are wanted.
