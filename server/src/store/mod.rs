@@ -1,9 +1,9 @@
 //! Where policies are kept: one trait, and the words its users speak.
 //!
-//! A store issues revisions: every accepted write takes the next one and changes exactly one
-//! policy. [`Store::append`] is the only way in, [`Store::watch`] the only way anybody learns of a
-//! write, even the server that made it; so one server on a local disk and five on a shared store
-//! run the same code above this line.
+//! A store issues revisions: every accepted write takes the next one, whether it changes one policy
+//! or a set of them, and what it made of each is a [`Version`]. [`Store::append`] is the only way
+//! in, [`Store::watch`] the only way anybody learns of a write, even the server that made it; so
+//! one server on a local disk and five on a shared store run the same code above this line.
 //!
 //! # The local stores
 //!
@@ -43,6 +43,8 @@
 //! - Between the live set and the events of a [`Watch`] there is no gap and no overlap.
 //! - Nothing in the data directory is created or changed without the lock, `LOCK` itself excepted.
 
+mod archive;
+pub mod directory;
 mod error;
 mod journal;
 mod live;
@@ -50,11 +52,12 @@ mod local;
 mod lock;
 mod record;
 mod timed;
+mod version;
 mod watch;
 mod writer;
 
 pub mod memory;
-pub mod sled;
+mod sled;
 
 #[cfg(test)]
 mod conformance;
@@ -71,9 +74,11 @@ use fusebox_core::key::{Namespace, PolicyId};
 use fusebox_core::policy::{Policy, Stored};
 use fusebox_core::revision::{Incarnation, Revision};
 
+pub use archive::Retention;
 pub use error::{AppendError, OpenError, ReadError};
 pub use timed::Timed;
-pub use watch::{Event, Watch, WatchError};
+pub use version::{Cause, Committed, Provenance, Version};
+pub use watch::{Watch, WatchError};
 
 /// Appends that may wait for the writer thread; one more is refused with [`AppendError::Busy`].
 ///
@@ -83,10 +88,15 @@ pub const QUEUE_SLOTS: usize = 1024;
 pub const BATCH_WRITES: usize = 256;
 /// Events a [`Watch`] may be behind before it is told [`WatchError::Lagged`].
 pub const WATCH_EVENTS: usize = 1024;
-/// Most bytes one write may take on the disk; more is refused with [`AppendError::TooLarge`].
+/// Most bytes one version of a policy may take on the disk; more is refused with
+/// [`AppendError::TooLarge`].
 ///
 /// Ten times what the longest legal texts and labels of a policy need.
-pub const WRITE_BYTES: usize = 256 * 1024;
+pub const VERSION_BYTES: usize = 256 * 1024;
+/// Most policies one write may change; more is refused with [`AppendError::TooMany`].
+pub const WRITE_VERSIONS: usize = 4000;
+/// Most bytes one write may take on the disk; more is refused with [`AppendError::TooMuch`].
+pub const WRITE_BYTES: usize = 4 * 1024 * 1024;
 
 /// A future whose type does not matter, so that [`Store`] can stand behind `dyn`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -99,6 +109,9 @@ pub trait Store: Send + Sync + 'static {
     /// The life of this store; revisions of another one mean nothing here.
     fn incarnation(&self) -> Incarnation;
 
+    /// Whether processes are to follow it even while it is empty.
+    fn adopted(&self) -> bool;
+
     /// Proposes a write and resolves once it is durable: the commit point.
     ///
     /// It is queued by this call, not by the first poll: proposals made one after the other are
@@ -108,17 +121,38 @@ pub trait Store: Send + Sync + 'static {
     /// One policy as of now; `None` if there is none.
     fn get(&self, id: &PolicyId) -> Result<Option<Arc<Stored>>, ReadError>;
 
-    /// Up to `limit` policies in the order of (namespace, name): those behind `after`, which need
-    /// not exist, and of `namespace` alone if it is given.
-    fn list(
+    /// What `query` asks for, in the order of (namespace, name).
+    fn list(&self, query: &Query<'_>) -> Result<Page, ReadError>;
+
+    /// Every policy of `namespace` that can concern `service`, in the order of its name. Takes as
+    /// long as there are such policies, not as there are policies.
+    fn concerning(&self, namespace: &Namespace, service: &str) -> Result<Page, ReadError>;
+
+    /// What is kept of what a policy was, the newest first: up to `limit` versions older than
+    /// `before`.
+    fn versions(
         &self,
-        namespace: Option<&Namespace>,
-        after: Option<&PolicyId>,
+        id: &PolicyId,
+        before: Option<Revision>,
         limit: usize,
-    ) -> Result<Page, ReadError>;
+    ) -> Result<Stretch, ReadError>;
+
+    /// The changes of late, the newest first: up to `limit` of those that `filter` lets through,
+    /// older than `before`. A change's place is its revision, and its number within that write.
+    fn changes(
+        &self,
+        filter: &(dyn Fn(&Version) -> bool + Sync),
+        before: Option<(Revision, u32)>,
+        limit: usize,
+    ) -> Result<Changes, ReadError>;
 
     /// Everything as of one revision, then every later change exactly once and in order.
     fn watch(&self) -> Result<Watch, ReadError>;
+
+    /// Every change after `revision`, exactly once and in order, without the policies as they are.
+    /// [`ReadError::Compacted`] if not all of these are kept, [`ReadError::Ahead`] if that revision
+    /// has not been yet.
+    fn watch_after(&self, revision: Revision) -> Result<Watch, ReadError>;
 
     /// The revision of the last write that can be read.
     fn revision(&self) -> Revision;
@@ -134,34 +168,43 @@ pub trait Store: Send + Sync + 'static {
     fn close(&self) -> BoxFuture<'static, ()>;
 }
 
-/// A write somebody wants.
+/// A write somebody wants: all of its steps, or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proposal {
+    /// At least one, each about another policy.
+    pub steps: Vec<Step>,
+    /// Who wants it, from where and why.
+    pub by: Provenance,
+}
+
+/// What a write does to one policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
     /// What must be true of the policy as the write finds it.
     pub expect: Expect,
     /// What to do.
     pub change: Change,
-    /// Who wants it; becomes [`Stored::updated_by`].
-    pub author: String,
 }
 
 impl Proposal {
+    /// Of one step.
+    pub fn one(step: Step, by: Provenance) -> Self {
+        let steps = vec![step];
+        Self { steps, by }
+    }
+}
+
+impl Step {
     /// Create or replace `policy`.
-    pub fn put(policy: Policy, expect: Expect, author: impl Into<String>) -> Self {
-        Self {
-            expect,
-            change: Change::Put(Box::new(policy)),
-            author: author.into(),
-        }
+    pub fn put(policy: Policy, expect: Expect) -> Self {
+        let change = Change::Put(Box::new(policy));
+        Self { expect, change }
     }
 
     /// Remove the policy `id`.
-    pub fn delete(id: PolicyId, expect: Expect, author: impl Into<String>) -> Self {
-        Self {
-            expect,
-            change: Change::Delete(id),
-            author: author.into(),
-        }
+    pub fn delete(id: PolicyId, expect: Expect) -> Self {
+        let change = Change::Delete(id);
+        Self { expect, change }
     }
 
     /// The policy it is about.
@@ -218,13 +261,19 @@ impl fmt::Display for Expect {
     }
 }
 
-/// A write that is durable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Committed {
-    /// The revision it took.
-    pub revision: Revision,
-    /// The policy as it now stands; `None` after a delete.
-    pub stored: Option<Arc<Stored>>,
+/// Which live policies are wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Query<'a> {
+    /// Only of this one.
+    pub namespace: Option<&'a Namespace>,
+    /// Only those that can concern this service.
+    pub service: Option<&'a str>,
+    /// Only those of exactly this owner.
+    pub owner: Option<&'a str>,
+    /// Only those behind this one, which need not exist.
+    pub after: Option<&'a PolicyId>,
+    /// At most so many; `None`: all.
+    pub limit: Option<usize>,
 }
 
 /// A stretch of the live policies.
@@ -238,6 +287,30 @@ pub struct Page {
     pub more: bool,
 }
 
+/// A stretch of one policy's past.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// The newest first.
+    pub versions: Vec<Arc<Version>>,
+    /// Whether older ones are kept.
+    pub more: bool,
+    /// Whether older ones have been and are no longer kept.
+    pub pruned: bool,
+}
+
+/// A stretch of what happened to all policies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changes {
+    /// The newest first, each with its place.
+    pub changes: Vec<((Revision, u32), Arc<Version>)>,
+    /// What each of them replaced, if that is kept.
+    pub before: Vec<Option<Arc<Version>>>,
+    /// Whether older ones pass the filter.
+    pub more: bool,
+    /// Whether older ones have been and are no longer kept.
+    pub pruned: bool,
+}
+
 /// How a store is doing, counted since it was opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Vitals {
@@ -249,6 +322,18 @@ pub struct Vitals {
     pub busy: u64,
     /// Watches that fell behind by more than [`WATCH_EVENTS`].
     pub lagged: u64,
-    /// Why no write is taken any more, if so.
+    /// Live policies.
+    pub policies: usize,
+    /// Versions kept, those of the live policies included.
+    pub versions: usize,
+    /// Bytes that the kept versions take in a journal.
+    pub kept_bytes: u64,
+    /// Why no write is taken now, if so.
     pub read_only: Option<Arc<str>>,
+    /// What the journal takes on the disk.
+    pub journal_bytes: u64,
+    /// What the index takes on the disk.
+    pub index_bytes: u64,
+    /// Why there is no index beside the journal, if there should be one.
+    pub index_trouble: Option<Arc<str>>,
 }
