@@ -66,6 +66,8 @@ pub(super) struct Archive {
     surplus: BTreeSet<Place>,
     surplus_bytes: usize,
     bytes: usize,
+    /// The floor when this began.
+    begun_at: Revision,
     floor: Revision,
 }
 
@@ -81,6 +83,7 @@ impl Archive {
             surplus: BTreeSet::new(),
             surplus_bytes: 0,
             bytes: 0,
+            begun_at: floor,
             floor,
         }
     }
@@ -114,7 +117,8 @@ impl Archive {
         let own = self.by_policy.entry(id.clone()).or_default();
         let replaced = own.back().copied();
         own.push_back(place);
-        if place.0 > self.floor {
+        let of_late = place.0 > self.begun_at;
+        if of_late {
             self.window.push_back(place);
             self.window_bytes += bytes;
         } else {
@@ -123,10 +127,21 @@ impl Archive {
         if let Some(replaced) = replaced {
             self.age(replaced);
         }
-        self.trim(&id);
+        // What comes from below the floor is still to be followed by what makes sense of it.
+        if of_late {
+            self.trim(&id);
+        }
         while self.window.len() > self.retention.changes || self.window_bytes > self.retention.bytes
         {
             self.let_out();
+        }
+    }
+
+    /// Drops what is not wanted of versions from below the floor; once all of these are in.
+    pub(super) fn settle(&mut self) {
+        let ids: Vec<_> = self.by_policy.keys().cloned().collect();
+        for id in ids {
+            self.trim(&id);
         }
     }
 

@@ -254,7 +254,11 @@ impl Keeper {
         aside.sort();
         let many = aside.len().saturating_sub(MAX_SET_ASIDE);
         for old in &aside[..many] {
-            if let Err(error) = fs::remove_dir_all(old) {
+            let removed = match old.is_dir() {
+                true => fs::remove_dir_all(old),
+                false => fs::remove_file(old),
+            };
+            if let Err(error) = removed {
                 tracing::warn!(dir = %old.display(), %error, "an old damaged index stays");
             }
         }

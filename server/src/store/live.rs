@@ -69,6 +69,11 @@ impl Table {
         self.archive.add(index, version, bytes);
     }
 
+    /// Once all that was read back has been applied.
+    pub(super) fn settle(&mut self) {
+        self.archive.settle();
+    }
+
     fn page(&self, query: &Query<'_>) -> Page {
         match (query.namespace, query.service) {
             (Some(namespace), Some(service)) => {

@@ -170,6 +170,7 @@ fn an_archive_read_back_from_what_it_kept_keeps_the_same() {
     for (place, version) in &kept.versions {
         again.add(place.1, Arc::clone(&version.version), version.bytes);
     }
+    again.settle();
     let places = |archive: &Archive| archive.versions.keys().copied().collect::<Vec<_>>();
     assert_eq!(places(&again), places(kept));
     assert_eq!((again.floor(), again.bytes()), (kept.floor(), kept.bytes()));
@@ -180,26 +181,34 @@ proptest! {
     fn it_keeps_what_a_model_that_looks_through_everything_would_keep(
         changes in 1_usize..12,
         versions in 1_usize..5,
-        writes in prop::collection::vec(prop::collection::vec((0_usize..4, prop::bool::weighted(0.7)), 1..4), 1..80),
+        writes in prop::collection::vec(
+            prop::collection::vec((0_usize..4, prop::bool::weighted(0.7)), 1..4),
+            1..80,
+        ),
     ) {
         const NAMES: [&str; 4] = ["a", "b", "c", "d"];
         let mut filled = Filled::new(retention(changes, versions));
         let mut all: Vec<Arc<Version>> = Vec::new();
+        // Places in `all`. What has once been dropped does not come back.
+        let mut held: Vec<usize> = Vec::new();
         for write in &writes {
             let write: Vec<_> = write.iter().map(|&(name, put)| (NAMES[name], put)).collect();
-            all.extend(filled.write(&write));
-            let window = all.len().saturating_sub(changes);
-            let mut own_seen: HashMap<&PolicyId, usize> = HashMap::new();
-            let mut wanted: Vec<_> = all.iter().enumerate().rev().filter(|(at, version)| {
-                let newer = own_seen.entry(&version.id).or_default();
-                *newer += 1;
-                let alive = filled.live.contains_key(version.id.name.as_str());
-                let newest = all.iter().rposition(|v| v.id == version.id).unwrap();
-                // A policy that is gone stays as long as its last change.
-                let wanted = alive || newest >= window;
-                *at >= window || (wanted && *newer <= versions)
-            }).map(|(_, version)| Arc::clone(version)).collect();
-            wanted.reverse();
+            let mut window = all.len().saturating_sub(changes);
+            for version in filled.write(&write) {
+                held.push(all.len());
+                all.push(version);
+                window = all.len().saturating_sub(changes);
+                let is_wanted = |&at: &usize| {
+                    let own = |other: &&usize| all[**other].id == all[at].id;
+                    let newest = *held.iter().filter(own).next_back().unwrap();
+                    let newer = held.iter().filter(own).filter(|other| **other > at).count();
+                    // A policy that is gone stays as long as its last change.
+                    let is_kept = all[newest].stored.is_some() || newest >= window;
+                    at >= window || (is_kept && newer < versions)
+                };
+                held = held.iter().copied().filter(is_wanted).collect();
+            }
+            let wanted: Vec<_> = held.iter().map(|&at| Arc::clone(&all[at])).collect();
             let kept: Vec<_> = filled.archive.iter().cloned().collect();
             prop_assert_eq!(kept, wanted);
             let floor = window.checked_sub(1).map_or(0, |last| all[last].revision.0);

@@ -51,6 +51,7 @@ pub(super) fn read(path: &Path, retention: Retention) -> Result<Contents, OpenEr
         let missing = place.below;
         return Err(reader.damaged(format!("it ends {missing} entries before its floor")));
     }
+    table.settle();
     Ok(Contents {
         life: header.life,
         created: header.created,
