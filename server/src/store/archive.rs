@@ -33,6 +33,15 @@ pub struct Retention {
     pub bytes: usize,
 }
 
+impl Retention {
+    /// Everything, for ever.
+    pub const ALL: Self = Self {
+        changes: usize::MAX,
+        versions: usize::MAX,
+        bytes: usize::MAX,
+    };
+}
+
 impl Default for Retention {
     fn default() -> Self {
         Self {

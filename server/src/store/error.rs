@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use fusebox_core::key::PolicyId;
-use fusebox_core::revision::{Incarnation, Revision};
+use fusebox_core::revision::Revision;
 
 use super::{Expect, QUEUE_SLOTS, VERSION_BYTES, WRITE_BYTES, WRITE_VERSIONS};
 
@@ -195,30 +195,17 @@ pub enum OpenError {
         /// The revision applied to it.
         applied: Revision,
     },
-    /// The index was made from another journal.
-    #[error(
-        "the index {} is of incarnation {found}, the journal beside it of {expected}: move the \
-         index away and start again, it is rebuilt from the journal", index.display()
-    )]
-    Foreign {
-        /// The index.
-        index: PathBuf,
-        /// Its incarnation.
-        found: Incarnation,
-        /// The journal's.
-        expected: Incarnation,
+    /// There is no store where one was to be found.
+    #[error("there is no journal {}: name a data directory or a backup", file.display())]
+    NoStore {
+        /// The journal that should be there.
+        file: PathBuf,
     },
-    /// The index cannot be opened or read.
-    #[error(
-        "the index {} cannot be used ({problem}): the journal beside it holds everything; move \
-         {} away and start again, it is rebuilt from the journal",
-        index.display(), index.display()
-    )]
-    Index {
-        /// The index.
-        index: PathBuf,
-        /// What is wrong, in one line.
-        problem: String,
+    /// Something is already where something was to be made.
+    #[error("{} exists already and is left as it is: move it away, or name another place", path.display())]
+    Occupied {
+        /// What is there.
+        path: PathBuf,
     },
     /// The system refused something.
     #[error("cannot {action} {}: {source}", path.display())]

@@ -228,6 +228,6 @@ pub(super) enum ReplaceError {
 }
 
 /// Makes a file's new name survive a power cut.
-fn sync_name(path: &Path) -> io::Result<()> {
+pub(super) fn sync_name(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), sync_dir)
 }

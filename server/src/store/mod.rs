@@ -57,6 +57,7 @@ mod watch;
 mod writer;
 
 pub mod memory;
+pub mod offline;
 mod sled;
 
 #[cfg(test)]

@@ -28,6 +28,8 @@ pub(in crate::store) struct Origins {
     pub(in crate::store) floor: Revision,
     /// How many versions are in it up to there.
     pub(in crate::store) below: u64,
+    /// How many versions it begins with.
+    pub(in crate::store) first: u64,
 }
 
 impl Origins {
@@ -38,6 +40,7 @@ impl Origins {
             created,
             floor: Revision::ZERO,
             below: 0,
+            first: 0,
         }
     }
 
@@ -54,6 +57,7 @@ impl Origins {
             created,
             floor,
             below: below as u64,
+            first: versions.len() as u64,
         }
     }
 
@@ -65,6 +69,7 @@ impl Origins {
             adopted: self.life.adopted,
             compacted_revision: self.floor.0,
             compacted_entries: self.below,
+            first_entries: self.first,
         }
     }
 }
@@ -137,11 +142,5 @@ impl Draft {
         let end = file.metadata()?.len();
         fs::rename(&self.path, path)?;
         Ok((file, end))
-    }
-
-    /// Gives up.
-    pub(in crate::store) fn discard(self) {
-        // It is swept at the next start, if it cannot be now.
-        let _ = fs::remove_file(&self.path);
     }
 }

@@ -1,7 +1,7 @@
 //! Goes through a journal frame by frame and takes in what it holds.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Take};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -38,6 +38,7 @@ pub(super) fn read(path: &Path, retention: Retention) -> Result<Contents, OpenEr
     let mut place = Place {
         floor: header.floor,
         below: header.below,
+        owed: header.first,
         ..Place::default()
     };
     let torn = loop {
@@ -47,9 +48,9 @@ pub(super) fn read(path: &Path, retention: Retention) -> Result<Contents, OpenEr
             Found::Bad(problem) => break Some(reader.torn(problem)?),
         }
     };
-    if place.below > 0 {
-        let missing = place.below;
-        return Err(reader.damaged(format!("it ends {missing} entries before its floor")));
+    if place.owed > 0 {
+        let problem = format!("it ends, and {} entries are missing", place.owed);
+        return Err(reader.damaged(problem));
     }
     table.settle();
     Ok(Contents {
@@ -66,6 +67,7 @@ struct Header {
     created: SystemTime,
     floor: Revision,
     below: u64,
+    first: u64,
 }
 
 /// Where in the order of versions the reader is.
@@ -74,6 +76,8 @@ struct Place {
     floor: Revision,
     /// Entries still to come that a compaction kept from below its floor.
     below: u64,
+    /// Entries still to come that were there when the file got its name.
+    owed: u64,
     last: Revision,
     /// The number of the next entry within its write.
     index: u32,
@@ -90,6 +94,7 @@ impl Place {
             _ => revision > last && revision <= self.floor,
         };
         self.below = self.below.saturating_sub(1);
+        self.owed = self.owed.saturating_sub(1);
         if !same_write && !next {
             return Err(format!("revision {revision} follows revision {last}"));
         }
@@ -101,7 +106,8 @@ impl Place {
 
 struct Reader {
     path: PathBuf,
-    file: BufReader<File>,
+    /// Up to where the file ended when it was opened: it may be being written.
+    file: BufReader<Take<File>>,
     /// Where the frame last read begins, in bytes.
     offset: u64,
     /// Where the next one begins.
@@ -110,7 +116,11 @@ struct Reader {
 
 impl Reader {
     fn open(path: &Path) -> Result<Self, OpenError> {
-        let file = File::open(path).map_err(OpenError::io("open the journal", path))?;
+        let file = File::open(path).and_then(|file| {
+            let bytes = file.metadata()?.len();
+            Ok(file.take(bytes))
+        });
+        let file = file.map_err(OpenError::io("open the journal", path))?;
         let mut reader = Self {
             path: path.to_owned(),
             file: BufReader::new(file),
@@ -158,6 +168,7 @@ impl Reader {
             created: timestamp_from_wire(header.create_time.as_ref()),
             floor: Revision(header.compacted_revision),
             below: header.compacted_entries,
+            first: header.first_entries,
         })
     }
 
@@ -191,17 +202,25 @@ impl Reader {
     /// Decides what a bad frame is: the end of an interrupted write, or damage.
     fn torn(&self, problem: String) -> Result<String, OpenError> {
         let mut rest = Vec::new();
-        let from_here = File::open(&self.path).and_then(|mut file| {
-            io::Seek::seek(&mut file, io::SeekFrom::Start(self.offset))?;
-            // One byte more than a torn write can have, to see that there is more.
-            file.take(TORN_BYTES + 1).read_to_end(&mut rest)
-        });
-        from_here.map_err(|error| self.unreadable(error))?;
+        let end = self.end().map_err(|error| self.unreadable(error))?;
+        // One byte more than a torn write can have, to see that there is more.
+        let bytes = (end - self.offset).min(TORN_BYTES + 1);
+        let mut file = self.file.get_ref().get_ref();
+        file.seek(SeekFrom::Start(self.offset))
+            .and_then(|_| file.take(bytes).read_to_end(&mut rest))
+            .map_err(|error| self.unreadable(error))?;
         let goes_on = rest.get(1..).is_some_and(frame::any_in);
         if goes_on || rest.len() as u64 > TORN_BYTES {
             return Err(self.damaged(problem));
         }
         Ok(problem)
+    }
+
+    /// Where the file ended when it was opened.
+    fn end(&self) -> io::Result<u64> {
+        let file = self.file.get_ref();
+        let mut position = file.get_ref();
+        Ok(position.stream_position()? + file.limit())
     }
 
     fn damaged(&self, problem: impl Into<String>) -> OpenError {
