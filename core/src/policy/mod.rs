@@ -24,7 +24,10 @@ use field::Field;
 use rules::Rules;
 use selector::Selector;
 
-pub use cascade::{BreakerRules, Effective, Origin, Resolution, Shadow, Target, resolve};
+pub use cascade::{
+    BreakerRules, Effective, Explanation, FieldExplanation, Origin, Overruled, Reason, Resolution,
+    Shadow, Target, explain, resolve,
+};
 pub use catalog::Catalog;
 pub use stored::Stored;
 pub use violation::{Violation, Violations};

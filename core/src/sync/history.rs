@@ -26,6 +26,8 @@ pub struct Audience {
 pub struct Snapshot {
     /// The store's life it comes from.
     pub incarnation: Incarnation,
+    /// Whether that life is to be followed even into emptiness.
+    pub adopted: bool,
     /// The set has been this since that revision.
     pub revision: Revision,
     /// Over the sorted (id, revision) pairs.
@@ -38,15 +40,17 @@ pub struct Snapshot {
 #[derive(Debug)]
 pub struct History {
     incarnation: Incarnation,
+    adopted: bool,
     revision: Revision,
     policies: Catalog,
     snapshots: HashMap<Audience, Arc<Snapshot>>,
 }
 
 impl History {
-    /// The state at `revision`.
+    /// The state at `revision` of a store that whoever runs it has `adopted`, or not.
     pub fn new(
         incarnation: Incarnation,
+        adopted: bool,
         revision: Revision,
         policies: impl IntoIterator<Item = Arc<Stored>>,
     ) -> Self {
@@ -56,6 +60,7 @@ impl History {
         }
         Self {
             incarnation,
+            adopted,
             revision,
             policies: catalog,
             snapshots: HashMap::new(),
@@ -144,6 +149,7 @@ impl History {
             .map(|stored| (stored.policy.id(), stored.revision));
         Snapshot {
             incarnation: self.incarnation,
+            adopted: self.adopted,
             revision: self.revision,
             digest: Digest::of(entries),
             policies,
@@ -158,7 +164,7 @@ mod tests {
 
     fn history() -> History {
         let policies = [stored("a", "checkout", 1), stored("b", "search", 2)];
-        History::new(Incarnation(7), Revision(2), policies)
+        History::new(Incarnation(7), false, Revision(2), policies)
     }
 
     fn names(snapshot: &Snapshot) -> Vec<&str> {
@@ -175,6 +181,15 @@ mod tests {
         assert_eq!(names(&history.snapshot(&audience("checkout"))), ["a"]);
         assert_eq!(names(&history.snapshot(&audience("other"))), [""; 0]);
         assert_eq!(history.snapshot(&audience("other")).digest, Digest::EMPTY);
+    }
+
+    #[test]
+    fn a_snapshot_of_an_adopted_store_says_so_now_and_after_every_change() {
+        let mut history = History::new(Incarnation(7), true, Revision(0), []);
+        assert!(history.snapshot(&audience("checkout")).adopted);
+        let new = stored("a", "checkout", 1);
+        let touched = history.apply(Revision(1), new.policy.id(), Some(&new));
+        assert!(touched[0].1.adopted);
     }
 
     #[test]

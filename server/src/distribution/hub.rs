@@ -64,6 +64,7 @@ pub(super) type Sizes = HashMap<PolicyId, usize>;
 /// All audiences.
 pub(super) struct Hub {
     incarnation: Incarnation,
+    adopted: bool,
     state: Mutex<State>,
 }
 
@@ -74,19 +75,21 @@ struct State {
 }
 
 impl Hub {
-    /// The state at `revision`, with nobody listening.
+    /// The state at `revision` of a store that is `adopted` or not, with nobody listening.
     pub(super) fn new(
         incarnation: Incarnation,
+        adopted: bool,
         revision: Revision,
         policies: Vec<Arc<Stored>>,
     ) -> Self {
         let state = State {
             sizes: sizes(&policies),
-            history: History::new(incarnation, revision, policies),
+            history: History::new(incarnation, adopted, revision, policies),
             channels: HashMap::new(),
         };
         Self {
             incarnation,
+            adopted,
             state: Mutex::new(state),
         }
     }
@@ -115,7 +118,7 @@ impl Hub {
     /// Starts again from the state at `revision`; tells every audience for which it is news.
     pub(super) fn rebuild(&self, revision: Revision, policies: Vec<Arc<Stored>>) -> usize {
         let sizes = sizes(&policies);
-        let history = History::new(self.incarnation, revision, policies);
+        let history = History::new(self.incarnation, self.adopted, revision, policies);
         self.lock().rebuild(history, sizes)
     }
 

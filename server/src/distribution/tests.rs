@@ -75,7 +75,7 @@ fn event(stored: &Arc<Stored>) -> Committed {
 
 fn hub() -> Arc<Hub> {
     let policies = vec![stored("a", "checkout", 1)];
-    Arc::new(Hub::new(Incarnation(7), Revision(1), policies))
+    Arc::new(Hub::new(Incarnation(7), false, Revision(1), policies))
 }
 
 #[test]
@@ -133,6 +133,17 @@ async fn taken_anew_the_state_is_told_to_those_for_whom_it_is_news() {
         1,
         "audiences are kept"
     );
+}
+
+#[test]
+fn an_adopted_store_says_so_to_all_also_when_its_state_was_taken_anew() {
+    let hub = Arc::new(Hub::new(Incarnation(7), true, Revision(0), Vec::new()));
+    let (_member, edition) = hub.join(audience("checkout"));
+    assert!(edition.snapshot.adopted);
+    hub.rebuild(Revision(1), vec![stored("a", "checkout", 1)]);
+    let (_other, edition) = hub.join(audience("checkout"));
+    assert!(edition.snapshot.adopted);
+    assert_eq!(edition.snapshot.revision, Revision(1));
 }
 
 #[test]

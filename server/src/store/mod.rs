@@ -110,7 +110,7 @@ pub trait Store: Send + Sync + 'static {
     /// The life of this store; revisions of another one mean nothing here.
     fn incarnation(&self) -> Incarnation;
 
-    /// Whether processes are to follow it even while it is empty.
+    /// Whether whoever runs it says that processes are to follow this life even while it is empty.
     fn adopted(&self) -> bool;
 
     /// Proposes a write and resolves once it is durable: the commit point.
