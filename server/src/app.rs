@@ -261,7 +261,11 @@ impl fmt::Debug for Rooms {
 async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
     let (kind, dir) = (config.store, config.data_dir.clone());
     let clock: Clock = Arc::new(SystemTime::now);
-    let retention = Retention::default();
+    let retention = Retention {
+        changes: config.history_changes,
+        versions: config.history_versions,
+        bytes: config.history_bytes,
+    };
     let open = move || match kind {
         StoreKind::Sled => store::directory::open(&dir, clock, retention),
         StoreKind::Memory => store::memory::open(clock, retention),

@@ -35,6 +35,8 @@ use super::{Clock, OpenError, Retention, Store};
 
 /// The index's name in the data directory.
 pub(super) const INDEX_DIR: &str = "sled";
+/// Beside an index that is not built to its end yet.
+pub(super) const UNFINISHED_FILE: &str = "sled.unfinished";
 /// What a damaged index is called from then on, before the second at which it was found.
 const SET_ASIDE: &str = "sled.damaged-";
 /// Damaged indexes that are kept for people to look at; the oldest goes.
@@ -125,14 +127,21 @@ impl Keeper {
         self.dir.join(INDEX_DIR)
     }
 
+    /// There while an index is being built, so that one that was not built to its end is known.
+    fn unfinished(&self) -> PathBuf {
+        self.dir.join(UNFINISHED_FILE)
+    }
+
     /// Opens the index, or gets out of its way.
     fn open_index(&mut self, table: &Table, journal: &Path) -> Result<Beside, OpenError> {
         if !self.index_dir().exists() {
             return Ok(Beside::Nothing);
         }
-        let index = match Index::open(self.index_dir(), self.incarnation) {
+        if self.unfinished().exists() {
+            return Ok(self.clear());
+        }
+        let index = match Index::open(self.index_dir()) {
             Ok(index) => index,
-            Err(Trouble::Unfinished) => return Ok(self.clear()),
             Err(trouble) if trouble.is_of_the_disk() => {
                 return Ok(Beside::Trouble(trouble.into_line().into()));
             }
@@ -199,8 +208,15 @@ impl Keeper {
 
     /// Builds an index where none is.
     fn build(&self, revision: Revision, policies: &[Arc<Stored>]) -> Result<Index, Arc<str>> {
-        let built = Index::build(self.index_dir(), self.incarnation, revision, policies);
-        built.map_err(|trouble| {
+        let mark = |error: io::Error| Trouble::Contents(format!("cannot be begun: {error}"));
+        let build = || {
+            fs::write(self.unfinished(), "").map_err(mark)?;
+            let (dir, life) = (self.index_dir(), self.incarnation);
+            let index = Index::build(dir, life, revision, policies)?;
+            fs::remove_file(self.unfinished()).map_err(mark)?;
+            Ok(index)
+        };
+        build().map_err(|trouble: Trouble| {
             let reason: Arc<str> = trouble.into_line().into();
             tracing::error!(%reason, "the index cannot be built; the journal holds everything");
             reason

@@ -229,5 +229,10 @@ pub(super) enum ReplaceError {
 
 /// Makes a file's new name survive a power cut.
 pub(super) fn sync_name(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), sync_dir)
+    let parent = path.parent().unwrap_or(path);
+    // A bare name stands in the working directory.
+    match parent.as_os_str().is_empty() {
+        true => sync_dir(Path::new(".")),
+        false => sync_dir(parent),
+    }
 }

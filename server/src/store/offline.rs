@@ -18,7 +18,7 @@ use std::time::SystemTime;
 
 use fusebox_core::revision::{Incarnation, Revision};
 
-use super::directory::INDEX_DIR;
+use super::directory::{INDEX_DIR, UNFINISHED_FILE};
 use super::journal::{Contents, Draft, JOURNAL_FILE, Journal, Origins, sync_name};
 use super::live::Table;
 use super::local::Life;
@@ -202,12 +202,12 @@ fn beside(path: &Path) -> PathBuf {
 
 /// Looks at a copy, because even to look sled writes.
 fn index(dir: &Path, contents: &Contents) -> Result<IndexState, OpenError> {
-    if !dir.exists() {
+    if !dir.exists() || dir.with_file_name(UNFINISHED_FILE).exists() {
         return Ok(IndexState::Absent);
     }
     let copy = tempfile::tempdir().map_err(OpenError::io("copy the index", dir))?;
     copy_files(dir, copy.path()).map_err(OpenError::io("copy the index", dir))?;
-    let index = match Index::open(copy.path().to_owned(), contents.life.incarnation) {
+    let index = match Index::open(copy.path().to_owned()) {
         Ok(index) => index,
         Err(trouble) => return Ok(IndexState::Damaged(trouble.into_line())),
     };

@@ -82,8 +82,8 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Opens the index in `dir` and checks every record of it; a new one if there is none.
-    pub(super) fn open(dir: PathBuf, incarnation: Incarnation) -> Result<Self, Trouble> {
+    /// Opens the index in `dir`, where one has been built, and checks every record of it.
+    pub(super) fn open(dir: PathBuf) -> Result<Self, Trouble> {
         // In one call, so that a database given up is also dropped where a panic is survived.
         let (db, manifest) = survive(|| {
             let db = config(&dir).open()?;
@@ -91,11 +91,10 @@ impl Index {
             Ok(checked.map(|manifest| (db, manifest)))
         })
         .flatten()?;
-        let manifest = manifest.unwrap_or_else(|| Manifest::new(incarnation));
         Ok(Self { dir, db, manifest })
     }
 
-    /// Makes one in `dir`, where none may be.
+    /// Makes one in `dir`, where none may be, and brings it to the disk.
     pub(super) fn build<'a>(
         dir: PathBuf,
         incarnation: Incarnation,
@@ -105,7 +104,6 @@ impl Index {
         let db = survive(|| config(&dir).open())?;
         let mut manifest = Manifest::new(incarnation);
         let mut batch = ::sled::Batch::default();
-        batch.insert(MANIFEST_KEY, Manifest::unfinished(incarnation).to_record());
         for (number, stored) in policies.into_iter().enumerate() {
             insert(&mut batch, stored);
             manifest.count_in(stored);
@@ -113,10 +111,10 @@ impl Index {
                 survive(|| db.apply_batch(std::mem::take(&mut batch)))?;
             }
         }
-        // Last: until then the index counts as unfinished.
         manifest.applied = revision;
         batch.insert(MANIFEST_KEY, manifest.to_record());
         survive(|| db.apply_batch(batch))?;
+        survive(|| db.flush())?;
         Ok(Self { dir, db, manifest })
     }
 
@@ -183,7 +181,7 @@ fn insert(batch: &mut ::sled::Batch, stored: &Stored) {
 type Checked<T> = Result<T, Trouble>;
 
 /// Reads and checks every record, and the manifest against them.
-fn check(db: &::sled::Db) -> ::sled::Result<Checked<Option<Manifest>>> {
+fn check(db: &::sled::Db) -> ::sled::Result<Checked<Manifest>> {
     let mut manifest = None;
     let mut found = Manifest::new(Incarnation(0));
     for item in db.iter() {
@@ -196,11 +194,7 @@ fn check(db: &::sled::Db) -> ::sled::Result<Checked<Option<Manifest>>> {
             return Ok(Err(Trouble::Contents(problem)));
         }
     }
-    if manifest.as_ref().is_some_and(Manifest::is_unfinished) {
-        return Ok(Err(Trouble::Unfinished));
-    }
-    let checked = found.compare(manifest.as_ref());
-    Ok(checked.map(|()| manifest).map_err(Trouble::Contents))
+    Ok(found.compare(manifest).map_err(Trouble::Contents))
 }
 
 fn read_policy(found: &[u8], value: &[u8]) -> Result<Stored, String> {

@@ -35,6 +35,7 @@ impl Timed {
             .with_description("How long an operation of the store took.")
             .with_boundaries(BOUNDARIES.to_vec())
             .build();
+        observe_size(&inner, meter);
         Arc::new(Self { inner, duration })
     }
 
@@ -49,6 +50,30 @@ impl Timed {
         record(&self.duration, operation, began, error);
         result
     }
+}
+
+/// What it takes on the disk, read at each export; held weakly, because instruments live as long as
+/// the process.
+fn observe_size(store: &Arc<dyn Store>, meter: &Meter) {
+    let store = Arc::downgrade(store);
+    meter
+        .u64_observable_gauge("fusebox.server.store.size")
+        .with_unit("By")
+        .with_description(
+            "What the store takes on the disk, by part, and how much of it is wanted.",
+        )
+        .with_callback(move |observer| {
+            let Some(store) = store.upgrade() else { return };
+            let vitals = store.vitals();
+            for (part, bytes) in [
+                ("journal", vitals.journal_bytes),
+                ("index", vitals.index_bytes),
+                ("kept", vitals.kept_bytes),
+            ] {
+                observer.observe(bytes, &[KeyValue::new("part", part)]);
+            }
+        })
+        .build();
 }
 
 fn record(

@@ -20,8 +20,6 @@ use crate::store::Version;
 pub(super) const MANIFEST_KEY: &[u8] = b"\0manifest";
 /// The record version this server writes, and the only one it knows.
 const VERSION: u8 = 1;
-/// In place of a count: of an index whose records are not all there yet.
-const UNFINISHED: u64 = u64::MAX;
 const CRC_BYTES: usize = 4;
 const MANIFEST_BYTES: usize = 16 + 3 * 8;
 
@@ -86,18 +84,6 @@ impl Manifest {
         }
     }
 
-    /// Of an index whose records are not all there yet.
-    pub(super) fn unfinished(incarnation: Incarnation) -> Self {
-        Self {
-            count: UNFINISHED,
-            ..Self::new(incarnation)
-        }
-    }
-
-    pub(super) fn is_unfinished(&self) -> bool {
-        self.count == UNFINISHED
-    }
-
     /// Counts one more record.
     pub(super) fn count_in(&mut self, stored: &Stored) {
         self.count += 1;
@@ -117,24 +103,21 @@ impl Manifest {
         }
     }
 
-    /// Whether what was found and counted here is what `said` speaks of.
-    pub(super) fn compare(&self, said: Option<&Self>) -> Result<(), String> {
+    /// What is `said` of an index, if that is what was found and counted here.
+    pub(super) fn compare(&self, said: Option<Self>) -> Result<Self, String> {
         let count = self.count;
-        match said {
-            None if count == 0 => Ok(()),
-            None => Err(format!("it has {count} records and no manifest")),
-            Some(said) if said.count != count => Err(format!(
-                "it has {count} records, its manifest says {}",
-                said.count
-            )),
-            Some(said) if said.sum != self.sum => {
-                let applied = said.applied;
-                Err(format!(
-                    "its {count} records are not those of revision {applied}"
-                ))
-            }
-            Some(_) => Ok(()),
+        let said = said.ok_or_else(|| format!("it has {count} records and no manifest"))?;
+        if said.count != count {
+            let said = said.count;
+            return Err(format!("it has {count} records, its manifest says {said}"));
         }
+        if said.sum != self.sum {
+            let applied = said.applied;
+            return Err(format!(
+                "its {count} records are not those of revision {applied}"
+            ));
+        }
+        Ok(said)
     }
 
     /// The value under [`MANIFEST_KEY`].

@@ -40,13 +40,13 @@ fn place(dir: &TempDir) -> PathBuf {
 
 fn open(dir: &TempDir) -> Result<Index, Trouble> {
     wait_until_free(&place(dir)).unwrap();
-    Index::open(place(dir), LIFE)
+    Index::open(place(dir))
 }
 
 /// Of policies p1 to p8, p8 deleted again.
 fn filled() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let mut index = open(&dir).unwrap();
+    let mut index = Index::build(place(&dir), LIFE, Revision::ZERO, []).unwrap();
     for n in 1..=8 {
         index
             .apply(&[write(n, &format!("p{n}"), true, None)])
@@ -87,18 +87,6 @@ fn an_index_is_built_at_once_from_any_number_of_policies() {
 fn database(dir: &TempDir) -> ::sled::Db {
     wait_until_free(&place(dir)).unwrap();
     ::sled::open(place(dir)).unwrap()
-}
-
-#[test]
-fn an_index_that_was_not_built_to_its_end_is_known_as_such() {
-    let dir = tempfile::tempdir().unwrap();
-    let all = [stored("p1", 1)];
-    drop(Index::build(place(&dir), LIFE, Revision(1), &all).unwrap());
-    let db = database(&dir);
-    let unfinished = Manifest::unfinished(LIFE).to_record();
-    db.insert(MANIFEST_KEY, unfinished).unwrap();
-    drop(db);
-    assert!(matches!(open(&dir), Err(Trouble::Unfinished)));
 }
 
 #[test]

@@ -21,8 +21,6 @@ pub(in crate::store) enum Trouble {
     Panic(String),
     /// What sled gave back is not what was given to it.
     Contents(String),
-    /// It was being built when its process ended.
-    Unfinished,
 }
 
 impl From<::sled::Error> for Trouble {
@@ -37,7 +35,6 @@ impl Trouble {
             Self::Sled(error) => ("sled: ", error.to_string()),
             Self::Panic(words) => ("sled panicked: ", words),
             Self::Contents(problem) => ("", problem),
-            Self::Unfinished => ("", "it was not built to its end".to_owned()),
         };
         let line = words.split_whitespace().collect::<Vec<_>>().join(" ");
         what.chars()
