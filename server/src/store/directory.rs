@@ -29,7 +29,7 @@ use super::live::{Live, Table};
 use super::local::{Life, Local};
 use super::lock::DataDir;
 use super::record::random_incarnation;
-use super::sled::{self, Index, Trouble};
+use super::sled::{Index, Trouble};
 use super::writer::{Disk, Figures, Halt, Staged};
 use super::{Clock, OpenError, Retention, Store};
 
@@ -63,7 +63,7 @@ pub fn open(dir: &Path, clock: Clock, retention: Retention) -> Result<Arc<dyn St
         incarnation: journal.life().incarnation,
         clock: Arc::clone(&clock),
     };
-    sled::wait_until_free(&keeper.index_dir())?;
+    Index::wait_until_free(&keeper.index_dir())?;
     let opened = keeper.open_index(&table, journal.path())?;
     journal.cut_torn_tail()?;
     let index = keeper.bring_up(opened, &table);

@@ -7,8 +7,7 @@
 //!
 //! # The local stores
 //!
-//! [`memory`] (nothing outlives it) and [`mod@sled`] (a data directory) share one writer
-//! thread, because one thread that decides and commits in turn needs no transactions. What it
+//! [`memory`] (nothing outlives it) and [`directory`] (a data directory) share one writer thread, because one thread that decides and commits in turn needs no transactions. What it
 //! does with a batch:
 //!
 //! ```text
@@ -19,25 +18,37 @@
 //!                ── from here on it is true ──────────────────────────────────────────────────
 //!     3 publish  the live set changes and watchers hear of it, under one lock
 //!     4 answer   every caller of the batch
-//!     5 index    the frame's entries and their revision, one sled batch
+//!     5 index    the batch's versions and the new manifest, one sled batch
 //! ```
 //!
-//! A failed commit leaves the disk in doubt: its callers hear [`AppendError::InDoubt`], nothing of
-//! it is published, and the store is read-only until it is opened anew. The index comes last
-//! because nobody waits for it: only the next start reads it, and replays from the journal what it
-//! lacks. If it fails nothing is lost, but it can no longer follow: read-only as well.
+//! A commit that fails is taken back by cutting the journal to where it was. If that succeeds
+//! nothing was written, and the callers are told so; after a full disk the store is read-only until
+//! there is room, after anything else until it is opened anew. If it does not succeed the disk is in
+//! doubt: the callers hear [`AppendError::InDoubt`]. Nothing of a failed commit is published. The
+//! index comes last because nobody waits for it. If it fails, writes go on without it, and it is
+//! built anew.
+//!
+//! # The past
+//!
+//! The archive holds what is kept of it, in memory: the last changes of all, without a gap, and
+//! the last versions of each live policy. What it lets go, the next compaction leaves out of the
+//! journal, so that both follow what is kept, not what was ever written.
 //!
 //! # The data directory
 //!
 //! ```text
-//!   <dir>/LOCK          an OS lock while a server runs, and that server's process id
-//!   <dir>/journal.log   the truth: every write since the store was created, frame by frame
-//!   <dir>/sled/         the index: the live policies as of its applied revision; a copy
+//!   <dir>/LOCK             an OS lock while a server runs, and that server's process id
+//!   <dir>/journal.log      the truth: all that is kept, and every write since, frame by frame
+//!   <dir>/journal.log.new  a compaction that has not come to its end
+//!   <dir>/sled/            the index: the live policies as of its manifest's revision; a copy, and
+//!                          a second witness of what has been acknowledged
+//!   <dir>/sled.damaged-*/  an index that was damaged, for people to look at
 //! ```
 //!
 //! # Invariants
 //!
-//! - Revisions grow by one without gaps; the first write has revision 1.
+//! - Revisions grow by one without gaps; the first write has revision 1. What a write makes of its
+//!   policies is seen whole or not at all.
 //! - Whatever was acknowledged is in the journal and has been synced.
 //! - The index never holds a revision that the journal lacks; if it does, the journal was damaged.
 //! - Between the live set and the events of a [`Watch`] there is no gap and no overlap.

@@ -40,15 +40,6 @@ const LOCK_LOOKS: u32 = 400;
 /// How long apart. Sled's background threads let go within milliseconds.
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
-/// Waits for a database of this process that was closed and whose threads have not ended yet.
-///
-/// Sled's file has a lock of its own, which those threads hold on to after the last handle is gone;
-/// our lock on the data directory is free by then. Without this a store that is closed and opened
-/// again at once would be refused now and then.
-pub(super) fn wait_until_free(index: &Path) -> Result<(), OpenError> {
-    wait_for(index, LOCK_LOOKS)
-}
-
 fn wait_for(index: &Path, looks: u32) -> Result<(), OpenError> {
     let Ok(file) = File::open(index.join("db")) else {
         // There is none, or sled will say what is wrong with it.
@@ -82,6 +73,15 @@ pub(super) struct Index {
 }
 
 impl Index {
+    /// Waits for a database of this process that was closed and whose threads have not ended yet.
+    ///
+    /// Sled's file has a lock of its own, which those threads hold on to after the last handle is
+    /// gone; our lock on the data directory is free by then. Without this a store that is closed
+    /// and opened again at once would be refused now and then.
+    pub(super) fn wait_until_free(dir: &Path) -> Result<(), OpenError> {
+        wait_for(dir, LOCK_LOOKS)
+    }
+
     /// Opens the index in `dir`, where one has been built, and checks every record of it.
     pub(super) fn open(dir: PathBuf) -> Result<Self, Trouble> {
         // In one call, so that a database given up is also dropped where a panic is survived.

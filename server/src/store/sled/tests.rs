@@ -39,7 +39,7 @@ fn place(dir: &TempDir) -> PathBuf {
 }
 
 fn open(dir: &TempDir) -> Result<Index, Trouble> {
-    wait_until_free(&place(dir)).unwrap();
+    Index::wait_until_free(&place(dir)).unwrap();
     Index::open(place(dir))
 }
 
@@ -85,7 +85,7 @@ fn an_index_is_built_at_once_from_any_number_of_policies() {
 }
 
 fn database(dir: &TempDir) -> ::sled::Db {
-    wait_until_free(&place(dir)).unwrap();
+    Index::wait_until_free(&place(dir)).unwrap();
     ::sled::open(place(dir)).unwrap()
 }
 
