@@ -5,7 +5,7 @@
 //! it, or, when it was built afresh, the store's of that moment: either way the set did not change
 //! between that revision and now.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::key::{Namespace, PolicyId, Service};
@@ -77,25 +77,28 @@ impl History {
         self.revision
     }
 
-    /// Takes in the change at `revision`: `stored` is the policy `id` from now on, `None` that it
-    /// is gone. Returns the known audiences whose snapshot it changed, each with the new one.
+    /// Takes in the write at `revision`, whole: each policy it names is from now on what stands
+    /// beside its id, or gone. Returns the known audiences whose snapshot it changed, each with the
+    /// new one.
     ///
-    /// A change at or below the revision already seen is a repetition and changes nothing.
-    pub fn apply(
+    /// A write at or below the revision already seen is a repetition and changes nothing.
+    pub fn apply<'a>(
         &mut self,
         revision: Revision,
-        id: &PolicyId,
-        stored: Option<&Arc<Stored>>,
+        changes: impl IntoIterator<Item = (&'a PolicyId, Option<&'a Arc<Stored>>)>,
     ) -> Vec<(Audience, Arc<Snapshot>)> {
         if revision <= self.revision {
             return Vec::new();
         }
         self.revision = revision;
-        let before = match stored {
-            Some(stored) => self.policies.insert(Arc::clone(stored)),
-            None => self.policies.remove(id),
-        };
-        let touched = self.audiences_of(id, before.as_deref(), stored.map(Arc::as_ref));
+        let mut touched = BTreeSet::new();
+        for (id, stored) in changes {
+            let before = match stored {
+                Some(stored) => self.policies.insert(Arc::clone(stored)),
+                None => self.policies.remove(id),
+            };
+            touched.extend(self.audiences_of(id, before.as_deref(), stored.map(Arc::as_ref)));
+        }
         let rebuild = |audience: Audience| {
             let snapshot = Arc::new(self.build(&audience));
             self.snapshots
@@ -205,7 +208,7 @@ mod tests {
         let before = history.snapshot(&audience("checkout"));
         history.snapshot(&audience("search"));
         let new = stored("c", "search", 3);
-        let touched = history.apply(Revision(3), new.policy.id(), Some(&new));
+        let touched = history.apply(Revision(3), [(new.policy.id(), Some(&new))]);
         assert_eq!(touched.len(), 1);
         assert_eq!(touched[0].0, audience("search"));
         assert_eq!(names(&touched[0].1), ["b", "c"]);
@@ -222,7 +225,7 @@ mod tests {
         history.snapshot(&audience("checkout"));
         history.snapshot(&audience("search"));
         let moved = stored("a", "search", 3);
-        let touched = history.apply(Revision(3), moved.policy.id(), Some(&moved));
+        let touched = history.apply(Revision(3), [(moved.policy.id(), Some(&moved))]);
         assert_eq!(touched.len(), 2);
     }
 
@@ -231,8 +234,19 @@ mod tests {
         let mut history = history();
         history.snapshot(&audience("checkout"));
         let id = stored("a", "checkout", 1).policy.id().clone();
-        let touched = history.apply(Revision(3), &id, None);
+        let touched = history.apply(Revision(3), [(&id, None)]);
         assert_eq!(names(&touched[0].1), [""; 0]);
+    }
+
+    #[test]
+    fn a_write_of_many_policies_makes_one_snapshot_of_all_of_them() {
+        let mut history = history();
+        history.snapshot(&audience("checkout"));
+        let (one, gone) = (stored("c", "checkout", 3), stored("a", "checkout", 1));
+        let changes = [(one.policy.id(), Some(&one)), (gone.policy.id(), None)];
+        let touched = history.apply(Revision(3), changes);
+        assert_eq!(touched.len(), 1);
+        assert_eq!(names(&touched[0].1), ["c"]);
     }
 
     #[test]
@@ -240,7 +254,8 @@ mod tests {
         let mut history = history();
         history.snapshot(&audience("checkout"));
         let old = stored("a", "checkout", 1);
-        assert!(history.apply(Revision(2), old.policy.id(), None).is_empty());
+        let again = history.apply(Revision(2), [(old.policy.id(), None)]);
+        assert!(again.is_empty());
         assert_eq!(history.snapshot(&audience("checkout")).policies.len(), 1);
     }
 }

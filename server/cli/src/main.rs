@@ -1,5 +1,6 @@
 //! The binary `fusebox`: one subcommand a file, one line for whatever goes wrong.
 
+mod data;
 mod demo;
 mod open_files;
 mod serve;
@@ -24,6 +25,15 @@ enum Command {
     Serve(serve::Args),
     /// Run a server and a small fleet whose dependencies fail on schedule.
     Demo(demo::Args),
+    /// Copy all that is acknowledged by now to a file; the server may run.
+    Backup(data::Backup),
+    /// Make a new data directory of a backup; begins a new incarnation.
+    Restore(data::Restore),
+    /// Read all of a data directory or a backup, and say whether it is whole; changes nothing.
+    Verify(data::Verify),
+    /// Say of a new store that processes are to follow it even while it is empty; the server must
+    /// not run.
+    Adopt(data::DataDir),
 }
 
 impl Command {
@@ -31,6 +41,10 @@ impl Command {
         match self {
             Self::Serve(args) => serve::run(args),
             Self::Demo(args) => demo::run(args),
+            Self::Backup(args) => data::backup(&args),
+            Self::Restore(args) => data::restore(&args),
+            Self::Verify(args) => data::verify(&args),
+            Self::Adopt(args) => data::adopt(&args),
         }
     }
 }

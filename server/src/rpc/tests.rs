@@ -28,7 +28,7 @@ use tonic_types::StatusExt;
 
 use super::*;
 use crate::distribution::{Pace, Patience};
-use crate::store::{Store, memory};
+use crate::store::{Retention, Store, memory};
 
 /// Within which whatever is waited for must have happened.
 const SOON: Duration = Duration::from_secs(20);
@@ -53,7 +53,7 @@ impl Server {
     }
 
     async fn start_with(pace: Pace, patience: Patience) -> Self {
-        let store = memory::open(Arc::new(SystemTime::now)).unwrap();
+        let store = memory::open(Arc::new(SystemTime::now), Retention::default()).unwrap();
         let stop = CancellationToken::new();
         let fleet = Arc::new(FleetWatch::new(pace.report_interval));
         let (shared, told) = (Arc::clone(&store), Arc::clone(&fleet));
