@@ -2,19 +2,56 @@
 
 mod value;
 
-use fusebox_core::key::PolicyId;
+use fusebox_core::key::{Kind, Labels, OperationName, PolicyId, Service};
 use fusebox_core::policy::field::Field;
 use fusebox_core::policy::{
-    Explanation, FieldExplanation, Oddity, Origin, Overruled, Policy, Reason,
+    Explanation, FieldExplanation, Oddity, Origin, Overruled, Policy, Reason, Violations,
 };
 use fusebox_core::revision::Revision;
+use fusebox_core::stats::OperationKey;
 
-use super::kind::kind_to_wire;
+use super::kind::{kind_from_wire, kind_to_wire};
 use super::layer::layer_to_wire;
-use super::policy::selector_to_wire;
+use super::policy::{namespace_from_wire, selector_to_wire};
 use super::rules::rules_to_wire;
+use super::text::{labels, name};
 use crate::v1;
 use value::value;
+
+/// Whose rules are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// Which operation.
+    pub operation: OperationKey,
+    /// What it talks to, if that is not left to whoever declared it.
+    pub kind: Option<Kind>,
+    /// Of the instance that calls.
+    pub labels: Labels,
+}
+
+/// The question, or everything that is wrong with it.
+pub fn question_from_wire(wire: &v1::ExplainPolicyRequest) -> Result<Question, Violations> {
+    let mut found = Violations::none();
+    let namespace = namespace_from_wire(&mut found, "namespace", &wire.namespace);
+    let service = name(&mut found, "service", &wire.service, Service::new);
+    let operation = name(&mut found, "operation", &wire.operation, OperationName::new);
+    let kind = found.keep("kind", wire.kind, kind_from_wire(wire.kind));
+    let labels = labels(&mut found, "instance_labels", &wire.instance_labels);
+    match (namespace, service, operation, kind) {
+        (Some(namespace), Some(service), Some(operation), Some(kind)) => {
+            found.into_result(Question {
+                operation: OperationKey {
+                    namespace,
+                    service,
+                    operation,
+                },
+                kind,
+                labels,
+            })
+        }
+        _ => Err(found),
+    }
+}
 
 /// What is known of the layers between the kind's defaults and the policies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

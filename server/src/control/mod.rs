@@ -157,6 +157,11 @@ impl Control {
         })?)
     }
 
+    /// Every policy of `namespace` that can concern `service`, in the order of its name.
+    pub fn concerning(&self, namespace: &Namespace, service: &str) -> Result<Page, ControlError> {
+        Ok(self.store.concerning(namespace, service)?)
+    }
+
     /// Makes a policy what `update` makes of it.
     pub async fn update(
         &self,

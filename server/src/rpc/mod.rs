@@ -25,6 +25,7 @@
 //! `Connected::ConnectInfo` is a `TcpConnectInfo`. Message sizes are bound here; connections,
 //! keepalive, TLS and timeouts are the acceptor's.
 
+mod explain;
 mod fleet;
 pub mod health;
 mod page;
@@ -68,7 +69,8 @@ pub struct Parts {
 
 /// Every service of the server.
 pub fn routes(parts: Parts) -> Routes {
-    let policies = PolicyServiceServer::new(policy::Policies(parts.control))
+    let policies = policy::Policies(parts.control, Arc::clone(&parts.fleet));
+    let policies = PolicyServiceServer::new(policies)
         .max_decoding_message_size(POLICY_RECEIVE_BYTES)
         .max_encoding_message_size(SEND_BYTES);
     let views = FleetServiceServer::new(fleet::Views(parts.fleet))

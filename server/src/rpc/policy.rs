@@ -12,11 +12,12 @@ use fusebox_proto::v1;
 use fusebox_proto::v1::policy_service_server::PolicyService;
 use tonic::{Request, Response, Status};
 
-use super::{author, page, status};
+use super::{author, explain, page, status};
 use crate::control::{Control, Delete, Intent, Outcome, Update, Warning};
+use crate::fleet::FleetWatch;
 
-/// The service over its decisions.
-pub(super) struct Policies(pub(super) Arc<Control>);
+/// The service over its decisions, and over what processes say of their operations.
+pub(super) struct Policies(pub(super) Arc<Control>, pub(super) Arc<FleetWatch>);
 
 #[tonic::async_trait]
 impl PolicyService for Policies {
@@ -161,9 +162,10 @@ impl PolicyService for Policies {
 
     async fn explain_policy(
         &self,
-        _request: Request<v1::ExplainPolicyRequest>,
+        request: Request<v1::ExplainPolicyRequest>,
     ) -> Result<Response<v1::ExplainPolicyResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        let answer = explain::answer(&self.0, &self.1, request.get_ref());
+        answer.map(Response::new)
     }
 
     type WatchPoliciesStream = std::pin::Pin<

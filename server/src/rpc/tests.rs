@@ -3,6 +3,7 @@
 //! Nothing here sleeps to wait: a test waits for a message, for a stream's end, or, where somebody
 //! else's doing has no message of its own, for a condition ([`eventually`]).
 
+mod explain;
 mod fleet;
 mod policies;
 mod reflection;
@@ -228,6 +229,30 @@ fn hello(service: &str) -> v1::Hello {
         schema: 1,
         ..Default::default()
     }
+}
+
+/// An operation whose call site bounds attempts.
+fn declared(attempt_seconds: i64) -> Up {
+    let attempt = Some(prost_types::Duration {
+        seconds: attempt_seconds,
+        nanos: 0,
+    });
+    let rules = v1::Rules {
+        timeout: Some(v1::Timeout {
+            attempt,
+            overall: None,
+        }),
+        ..Default::default()
+    };
+    Up::OperationDeclared(v1::OperationDeclared {
+        operation: "pay".into(),
+        kind: v1::Kind::Database.into(),
+        idempotent: true,
+        local_layers: vec![v1::LocalLayer {
+            layer: v1::Layer::CallSite.into(),
+            rules: Some(rules),
+        }],
+    })
 }
 
 /// A policy for one service, or for all.

@@ -187,3 +187,38 @@ fn what_is_known_of_local_layers_is_told() {
         assert_eq!(locals_to_wire(known), wire);
     }
 }
+
+#[test]
+fn a_question_must_name_an_operation_and_all_that_is_wrong_with_it_is_told() {
+    let question = v1::ExplainPolicyRequest {
+        service: "checkout".to_owned(),
+        operation: "payments.charge".to_owned(),
+        ..v1::ExplainPolicyRequest::default()
+    };
+    let asked = question_from_wire(&question).unwrap();
+    assert_eq!(asked.operation.namespace.as_str(), "default");
+    assert_eq!((asked.kind, asked.labels.len()), (None, 0));
+    let wrong = v1::ExplainPolicyRequest {
+        namespace: "Not One".to_owned(),
+        kind: 99,
+        instance_labels: [("zone".to_owned(), String::new())].into(),
+        ..v1::ExplainPolicyRequest::default()
+    };
+    let violations = question_from_wire(&wrong).unwrap_err();
+    let fields: Vec<_> = violations.iter().map(|found| &*found.field).collect();
+    assert_eq!(
+        fields,
+        [
+            "namespace",
+            "service",
+            "operation",
+            "kind",
+            "instance_labels.zone"
+        ]
+    );
+    let unlabelled = v1::ExplainPolicyRequest {
+        instance_labels: [("zone".to_owned(), String::new())].into(),
+        ..question
+    };
+    assert!(question_from_wire(&unlabelled).is_err());
+}

@@ -67,30 +67,6 @@ async fn what_a_process_reports_is_what_an_operator_sees() {
     assert_eq!(answer.coverage.unwrap().servers_total, 1);
 }
 
-/// An operation whose call site bounds attempts.
-fn declared(attempt_seconds: i64) -> Up {
-    let attempt = Some(prost_types::Duration {
-        seconds: attempt_seconds,
-        nanos: 0,
-    });
-    let rules = v1::Rules {
-        timeout: Some(v1::Timeout {
-            attempt,
-            overall: None,
-        }),
-        ..Default::default()
-    };
-    Up::OperationDeclared(v1::OperationDeclared {
-        operation: "pay".into(),
-        kind: v1::Kind::Database.into(),
-        idempotent: true,
-        local_layers: vec![v1::LocalLayer {
-            layer: v1::Layer::CallSite.into(),
-            rules: Some(rules),
-        }],
-    })
-}
-
 #[tokio::test]
 async fn what_connected_processes_set_by_themselves_is_known_as_long_as_they_are() {
     let server = Server::start().await;
