@@ -188,7 +188,7 @@ mod tests {
         let mut history = History::new(Incarnation(7), true, Revision(0), []);
         assert!(history.snapshot(&audience("checkout")).adopted);
         let new = stored("a", "checkout", 1);
-        let touched = history.apply(Revision(1), new.policy.id(), Some(&new));
+        let touched = history.apply(Revision(1), [(new.policy.id(), Some(&new))]);
         assert!(touched[0].1.adopted);
     }
 
