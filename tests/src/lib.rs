@@ -11,6 +11,7 @@
 //! | [`grpcurl`], [`operator`] | an operator's calls, by the tool an operator has |
 //! | [`oteltap`] | a real OTLP receiver, and what it was sent |
 //! | [`upstream`] | a dependency that fails as told |
+//! | [`chaos`], [`dice`] | writers that a server is killed under, what it owes them, and choices by a seed |
 //! | [`http`] | one HTTP request over one connection |
 //! | [`process`], [`lines`] | a child with its output captured, ended with its owner |
 //! | [`wait`], [`clock`], [`ports`], [`tools`] | bounded waiting, time across processes, free ports, where programs are |
@@ -22,7 +23,9 @@
 //! a test could do nothing better with it.
 
 pub mod caller;
+pub mod chaos;
 pub mod clock;
+pub mod dice;
 pub mod edges;
 pub mod grpcurl;
 pub mod http;

@@ -9,6 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::thread;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -159,15 +160,18 @@ impl Server {
     /// If it neither ends nor is ready in time.
     pub fn try_restart(&mut self) -> Result<(), Refused> {
         self.process.kill9();
-        let mut command = command(
-            &self.program,
-            &self.options,
-            self.home.path(),
-            self.grpc_addr,
-            self.http_addr,
-        );
-        self.process = Process::spawn("fusebox", &mut command);
+        self.process = self.spawn();
         wait_ready(&mut self.process, self.http_addr, self.options.ready_within)
+    }
+
+    /// Ends it without asking if it still runs, starts it again, and ends that one without asking
+    /// after so long, ready or not.
+    pub fn restart_and_kill(&mut self, after: Duration) {
+        self.process.kill9();
+        self.process = self.spawn();
+        // A moment that is chosen, not one that is waited for: whatever it does then is cut.
+        thread::sleep(after);
+        self.process.kill9();
     }
 
     /// Where it serves gRPC.
@@ -234,6 +238,17 @@ impl Server {
     /// The process itself, for signals beyond these.
     pub fn process(&self) -> &Process {
         &self.process
+    }
+
+    fn spawn(&self) -> Process {
+        let mut command = command(
+            &self.program,
+            &self.options,
+            self.home.path(),
+            self.grpc_addr,
+            self.http_addr,
+        );
+        Process::spawn("fusebox", &mut command)
     }
 }
 
