@@ -17,8 +17,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fusebox_tests::chaos::damage::{contents, flip, journal, tear};
+use fusebox_tests::chaos::damage::{contents, flip, journal, tear, truncate};
 use fusebox_tests::chaos::storm::Storm;
+use fusebox_tests::dice::Dice;
 use fusebox_tests::server::Options;
 
 #[test]
@@ -38,6 +39,62 @@ fn a_torn_end_of_the_journal_was_never_acknowledged_and_stops_no_start() {
         tear(&journal(&storm.data()), &mut storm.dice);
         storm.recover();
     }
+}
+
+/// Strikes, damages the database that is only a copy of the journal, and sees that nothing is
+/// missing; then how many databases were set aside.
+fn rounds_of(damage: impl Fn(&Path, &mut Dice)) -> usize {
+    let mut storm = Storm::over(Options::new());
+    for _ in 0..Storm::rounds() {
+        storm.strike();
+        let before = storm.set_aside();
+        damage(&storm.data().join("sled"), &mut storm.dice);
+        storm.recover();
+        if storm.set_aside() > before {
+            storm.assert_told_of_damage();
+        }
+    }
+    storm.set_aside()
+}
+
+/// The files of a database in which there is anything.
+fn filled(database: &Path) -> Vec<PathBuf> {
+    let files = contents(database).into_iter();
+    let filled = files.filter(|(_, bytes)| !bytes.is_empty());
+    filled.map(|(path, _)| path).collect()
+}
+
+#[test]
+fn a_database_cut_off_anywhere_is_set_aside_and_nothing_is_missing() {
+    let aside = rounds_of(|database, dice| {
+        truncate(&database.join("db"), dice);
+        for file in filled(database) {
+            if file.starts_with(database.join("blobs")) {
+                truncate(&file, dice);
+            }
+        }
+    });
+    assert!(aside > 0, "no cut was ever noticed");
+}
+
+#[test]
+fn a_database_with_flipped_bits_is_set_aside_and_nothing_is_missing() {
+    let aside = rounds_of(|database, dice| {
+        let files = filled(database);
+        for _ in 0..=dice.pick(0..4) {
+            let file = &files[dice.index(files.len())];
+            let length = fs::metadata(file).unwrap().len();
+            let at = dice.pick(0..length);
+            flip(file, usize::try_from(at).unwrap(), dice);
+        }
+    });
+    assert!(aside > 0, "no flip was ever noticed");
+}
+
+#[test]
+fn a_database_that_is_gone_is_made_anew_and_nothing_is_missing() {
+    let aside = rounds_of(|database, _| fs::remove_dir_all(database).unwrap());
+    assert_eq!(aside, 0, "what is gone cannot be set aside");
 }
 
 /// Every file below with its bytes, but for the one that names the directory's last user.

@@ -1,5 +1,6 @@
 //! A server, the writers it is killed under, and what is compared once it is back.
 
+use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use tokio::runtime::Runtime;
 use super::ledger::Ledger;
 use super::writers::{Writers, read_all};
 use crate::dice::{self, Dice};
+use crate::lines::Line;
 use crate::server::{Options, Server};
 use crate::wait::eventually;
 
@@ -108,6 +110,32 @@ impl Storm {
                 self.server.lines().dump()
             );
         }
+    }
+
+    /// How many databases have been set aside so far.
+    ///
+    /// # Panics
+    /// If the data directory cannot be read.
+    pub fn set_aside(&self) -> usize {
+        let entries = fs::read_dir(self.data()).expect("a data directory");
+        let names = entries.map(|entry| entry.expect("an entry").file_name());
+        let aside = names.filter(|name| name.to_string_lossy().starts_with("sled.damaged-"));
+        aside.count()
+    }
+
+    /// Sees that the log of this start tells, as an error, that a database was set aside.
+    ///
+    /// # Panics
+    /// If not.
+    pub fn assert_told_of_damage(&self) {
+        let lines = self.server.lines();
+        let told = |line: &Line| line.text.contains("ERROR") && line.text.contains("sled.damaged-");
+        assert!(
+            lines.wait_for(PATIENCE, told).is_some(),
+            "{}: no error line tells that a database was set aside:\n{}",
+            self.what,
+            lines.dump()
+        );
     }
 
     /// The server's data directory.
