@@ -68,12 +68,7 @@ impl Storm {
     /// # Panics
     /// If nothing is ever acknowledged, or a writer is told what cannot be.
     pub fn strike(&mut self) {
-        let address = self.server.grpc_addr();
-        let (ledger, dice) = (&self.ledger, &mut self.dice);
-        let writers = Writers::start(&self.runtime, WRITERS, address, ledger, dice);
-        eventually("an acknowledged write", PATIENCE, || {
-            (ledger.acknowledged() > 0).then_some(())
-        });
+        let writers = self.writers();
         // A moment that is chosen, not one that is waited for.
         std::thread::sleep(self.dice.millis_below(KILL_WITHIN));
         self.server.kill9();
@@ -81,6 +76,21 @@ impl Storm {
             let after = self.dice.millis_below(KILL_START_WITHIN);
             self.server.restart_and_kill(after);
         }
+        writers.stop();
+    }
+
+    /// The same on a disk that is full by then, as `fill` sees to, and that the server has said is.
+    ///
+    /// # Panics
+    /// As [`Storm::strike`], or if the server never says so.
+    pub fn strike_on_full_disk(&mut self, fill: impl Fn()) {
+        let writers = self.writers();
+        eventually("a server that is not of full use", PATIENCE, || {
+            fill();
+            let ready = self.server.http_get("/readyz").ok()?;
+            (ready.status == 503).then_some(())
+        });
+        self.server.kill9();
         writers.stop();
     }
 
@@ -141,5 +151,17 @@ impl Storm {
     /// The server's data directory.
     pub fn data(&self) -> PathBuf {
         self.server.data_dir()
+    }
+
+    /// Writers of which one has been told that its write stands.
+    fn writers(&mut self) -> Writers {
+        let address = self.server.grpc_addr();
+        let (ledger, dice) = (&self.ledger, &mut self.dice);
+        let runtime = self.runtime.handle();
+        let writers = Writers::start(runtime, WRITERS, address, ledger, dice);
+        eventually("an acknowledged write", PATIENCE, || {
+            (ledger.acknowledged() > 0).then_some(())
+        });
+        writers
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use fusebox_proto::v1;
 use fusebox_proto::v1::policy_service_client::PolicyServiceClient;
-use tokio::runtime::Runtime;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
@@ -24,22 +24,22 @@ const COLD_NAMES: usize = 8;
 /// A server that is there answers far sooner; one that is gone breaks the connection.
 const ANSWER: Duration = Duration::from_secs(20);
 const CONNECT: Duration = Duration::from_secs(2);
-/// Between two tries to connect.
+/// Before another try: of a server that is gone, or takes no writes.
 const PAUSE: Duration = Duration::from_millis(5);
 
 type Client = PolicyServiceClient<Channel>;
 
 /// Writers that run until they are stopped.
-pub struct Writers<'a> {
-    runtime: &'a Runtime,
+pub struct Writers {
+    runtime: Handle,
     over: Arc<AtomicBool>,
     tasks: Vec<JoinHandle<()>>,
 }
 
-impl<'a> Writers<'a> {
+impl Writers {
     /// Lets `count` of them loose on the server there.
     pub fn start(
-        runtime: &'a Runtime,
+        runtime: &Handle,
         count: usize,
         server: SocketAddr,
         ledger: &Ledger,
@@ -56,7 +56,7 @@ impl<'a> Writers<'a> {
         let tasks = (0..count).map(writer);
         let tasks = tasks.map(|writer| runtime.spawn(writer.run())).collect();
         Self {
-            runtime,
+            runtime: runtime.clone(),
             over,
             tasks,
         }
@@ -87,14 +87,14 @@ struct Writer {
 impl Writer {
     async fn run(mut self) {
         while !self.over() {
-            match connect(self.server).await {
-                Ok(mut client) => self.work(&mut client).await,
-                Err(_) => tokio::time::sleep(PAUSE).await,
+            if let Ok(mut client) = connect(self.server).await {
+                self.work(&mut client).await;
             }
+            tokio::time::sleep(PAUSE).await;
         }
     }
 
-    /// Until the server is gone.
+    /// Until the server is gone, or takes no writes.
     async fn work(&mut self, client: &mut Client) {
         while !self.over() {
             if let Err(status) = self.step(client).await
