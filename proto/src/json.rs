@@ -13,9 +13,10 @@ use std::sync::LazyLock;
 
 use prost::Name;
 use prost_reflect::{
-    DescriptorPool, DeserializeOptions, DynamicMessage, Kind, MessageDescriptor, SerializeOptions,
+    DescriptorPool, DeserializeOptions, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor,
+    SerializeOptions,
 };
-use serde::Serializer;
+use serde::{Serialize, Serializer};
 use serde_json::Value as Json;
 
 use crate::{FILE_DESCRIPTOR_SET, v1};
@@ -88,13 +89,53 @@ pub fn to_json<M: Name>(message: &M) -> Result<Json, InvalidJson> {
 /// # Panics
 /// If `M` is none of [`v1`].
 pub fn to_text<M: Name>(message: &M) -> Result<String, InvalidJson> {
-    let mut text = Vec::new();
-    written(
-        message,
-        &mut serde_json::Serializer::pretty(&mut text),
-        false,
-    )?;
-    String::from_utf8(text).map_err(InvalidJson::of::<M>)
+    let ordered = Ordered {
+        json: &to_json(message)?,
+        message: Some(descriptor::<M>()),
+    };
+    serde_json::to_string_pretty(&ordered).map_err(InvalidJson::of::<M>)
+}
+
+/// The JSON form of a message, or of a map where `message` is none, written in a stable order.
+struct Ordered<'a> {
+    json: &'a Json,
+    message: Option<MessageDescriptor>,
+}
+
+impl Serialize for Ordered<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match (self.json, &self.message) {
+            (Json::Object(fields), Some(message)) => {
+                let mut numbered: Vec<_> = message.fields().collect();
+                numbered.sort_by_key(FieldDescriptor::number);
+                let set = numbered.iter().filter_map(|field| {
+                    let json = fields.get(field.json_name())?;
+                    let message = section(field);
+                    Some((field.json_name(), Ordered { json, message }))
+                });
+                serializer.collect_map(set)
+            }
+            (Json::Object(entries), None) => {
+                serializer.collect_map(entries.iter().collect::<BTreeMap<_, _>>())
+            }
+            (Json::Array(items), message) => {
+                let message = message.clone();
+                serializer.collect_seq(items.iter().map(|json| Ordered {
+                    json,
+                    message: message.clone(),
+                }))
+            }
+            (json, _) => json.serialize(serializer),
+        }
+    }
+}
+
+/// The message that a field holds, or a list of them; `None` for maps and all that is no message.
+fn section(field: &FieldDescriptor) -> Option<MessageDescriptor> {
+    match field.kind() {
+        Kind::Message(message) if !field.is_map() => Some(message),
+        _ => None,
+    }
 }
 
 fn written<M: Name, S: Serializer>(
@@ -274,10 +315,16 @@ mod tests {
 
     #[test]
     fn text_has_the_fields_in_the_order_of_the_contract() {
-        let text = to_text(&payments()).unwrap();
+        let mut payments = payments();
+        let labels = &mut payments.selector.as_mut().unwrap().instance_labels;
+        labels.extend(["b", "c", "a"].map(|key| (key.to_owned(), "x".to_owned())));
+        let text = to_text(&payments).unwrap();
         let at = |name: &str| text.find(&format!("\"{name}\":")).unwrap();
         assert!(at("name") < at("priority") && at("priority") < at("selector"));
         assert!(at("timeout") < at("retry") && at("retry") < at("enabled"));
+        assert!(at("a") < at("b") && at("b") < at("c") && at("c") < at("zone"));
+        let read: Json = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, to_json(&payments).unwrap());
     }
 
     #[test]
