@@ -1,7 +1,14 @@
 //! The binary `fusebox`: one subcommand a file, one line for whatever goes wrong.
 
+mod apply;
+mod check;
 mod demo;
+mod diff;
+mod export;
+mod files;
 mod open_files;
+mod print;
+mod remote;
 mod serve;
 mod signals;
 
@@ -24,20 +31,33 @@ enum Command {
     Serve(serve::Args),
     /// Run a server and a small fleet whose dependencies fail on schedule.
     Demo(demo::Args),
+    /// Make the server's policies what files say.
+    Apply(apply::Args),
+    /// Show what `apply` would change: exit status 0 nothing, 1 something, 2 an error.
+    Diff(diff::Args),
+    /// Write the server's policies as files.
+    Export(export::Args),
+    /// Check files of policies without a server.
+    Check(check::Args),
 }
 
 impl Command {
-    fn run(self) -> Result<(), Failure> {
+    fn run(self) -> Result<ExitCode, Failure> {
+        let success = |()| ExitCode::SUCCESS;
         match self {
-            Self::Serve(args) => serve::run(args),
-            Self::Demo(args) => demo::run(args),
+            Self::Serve(args) => serve::run(args).map(success),
+            Self::Demo(args) => demo::run(args).map(success),
+            Self::Apply(args) => apply::run(&args),
+            Self::Diff(args) => diff::run(&args),
+            Self::Export(args) => export::run(&args),
+            Self::Check(args) => check::run(&args),
         }
     }
 }
 
 fn main() -> ExitCode {
     match Cli::parse().command.run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(failure) => {
             eprintln!("fusebox: {}", failure.line);
             failure.status
@@ -53,6 +73,16 @@ struct Failure {
 }
 
 impl Failure {
+    fn told(line: String) -> Self {
+        let status = ExitCode::FAILURE;
+        Self { line, status }
+    }
+
+    fn with_status(self, status: u8) -> Self {
+        let status = status.into();
+        Self { status, ..self }
+    }
+
     /// The command line is to blame, as when clap refuses it.
     fn usage(error: &dyn std::error::Error) -> Self {
         Self {
