@@ -52,22 +52,29 @@ pub(crate) struct Target {
 /// Writes them all.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let policies = args.remote.run(async |client| all(client, args).await)?;
-    args.target.write(&policies, "")?;
+    args.target.write(&policies, &Heads::default())?;
     Ok(ExitCode::SUCCESS)
 }
 
+/// Comments before policies in YAML: before all of them in one file, or before each in its own.
+#[derive(Debug, Default)]
+pub(crate) struct Heads {
+    pub(crate) all: String,
+    pub(crate) each: Vec<String>,
+}
+
 impl Target {
-    /// To standard output, behind `head`, or into the directory, each policy behind it.
-    pub(crate) fn write(&self, policies: &[v1::Policy], head: &str) -> Result<(), Failure> {
-        let head = match self.output {
-            Format::Yaml => head,
-            Format::Json => "",
-        };
+    /// To standard output, or into the directory.
+    pub(crate) fn write(&self, policies: &[v1::Policy], heads: &Heads) -> Result<(), Failure> {
         let Some(directory) = &self.to else {
+            let head = match self.output {
+                Format::Yaml => heads.all.as_str(),
+                Format::Json => "",
+            };
             let text = format!("{head}{}", self.output.all(policies)?);
             return Ok(io::stdout().write_all(text.as_bytes())?);
         };
-        let written = Folder::new(directory, self.output).write(policies, head)?;
+        let written = Folder::new(directory, self.output).write(policies, &heads.each)?;
         for other in &written.others {
             eprintln!("{}: is no policy of these; left alone", other.display());
         }

@@ -6,6 +6,7 @@ mod demo;
 mod diff;
 mod export;
 mod files;
+mod import;
 mod open_files;
 mod print;
 mod remote;
@@ -39,6 +40,8 @@ enum Command {
     Export(export::Args),
     /// Check files of policies without a server.
     Check(check::Args),
+    /// Make policies of what another system was configured with.
+    Import(import::Args),
 }
 
 impl Command {
@@ -51,6 +54,7 @@ impl Command {
             Self::Diff(args) => diff::run(&args),
             Self::Export(args) => export::run(&args),
             Self::Check(args) => check::run(&args),
+            Self::Import(args) => import::run(&args),
         }
     }
 }

@@ -55,10 +55,17 @@ impl<'a> Folder<'a> {
         Self { root, format }
     }
 
-    /// Writes each policy behind `head`. All names and texts are made before the first is written.
-    pub(crate) fn write(&self, policies: &[v1::Policy], head: &str) -> Result<Written, WriteError> {
+    /// Writes each policy, in YAML behind its head if it has one. All names and texts are made
+    /// before the first is written.
+    pub(crate) fn write(
+        &self,
+        policies: &[v1::Policy],
+        heads: &[String],
+    ) -> Result<Written, WriteError> {
         let mut texts = Vec::with_capacity(policies.len());
-        for policy in policies {
+        for (number, policy) in policies.iter().enumerate() {
+            let head = heads.get(number).filter(|_| self.format == Format::Yaml);
+            let head = head.map_or("", String::as_str);
             let text = format!("{head}{}", self.format.one(policy)?);
             texts.push((self.path(policy)?, text));
         }
@@ -162,7 +169,8 @@ mod tests {
     }
 
     fn write(root: &Path, policies: &[v1::Policy]) -> Result<Written, WriteError> {
-        Folder::new(root, Format::Yaml).write(policies, "# head\n")
+        let heads = vec!["# head\n".to_owned(); policies.len()];
+        Folder::new(root, Format::Yaml).write(policies, &heads)
     }
 
     #[test]

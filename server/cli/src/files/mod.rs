@@ -8,7 +8,7 @@ mod write;
 mod yaml;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fusebox_proto::v1;
@@ -16,10 +16,11 @@ use prost::Message;
 
 use crate::Failure;
 
-pub(crate) use finding::{Finding, Place};
+pub(crate) use finding::{Finding, Place, shown};
 pub(crate) use folder::Folder;
 pub(crate) use policy::Entry;
 pub(crate) use write::{Format, authored};
+pub(crate) use yaml::{At, Is, Node, Word};
 
 use policy::{Draft, of_document};
 use source::Source;
@@ -59,6 +60,11 @@ impl Files {
             drafts.extend(read(source, &mut findings));
         }
         findings.extend(doubles(&drafts));
+        let order = |file: &Arc<str>| sources.iter().position(|source| source.file == *file);
+        findings.sort_by_cached_key(|finding| {
+            let Place { file, line, column } = &finding.at;
+            (order(file), *line, *column)
+        });
         if findings.is_empty() {
             let files = sources.len();
             let entries = drafts.into_iter().filter_map(Draft::legal).collect();
@@ -123,11 +129,8 @@ impl Set {
 fn read(source: &Source, findings: &mut Vec<Finding>) -> Vec<Draft> {
     let Source { file, bytes } = source;
     let (documents, problems) = documents(bytes);
-    let problem = |problem: yaml::Problem| {
-        let at = Place::new(file, problem.at.line, problem.at.column);
-        Finding::new(at, "", problem.message)
-    };
-    let mut found: Vec<_> = problems.into_iter().map(problem).collect();
+    let problems = problems.into_iter();
+    let mut found: Vec<_> = problems.map(|problem| told(file, problem)).collect();
     let drafts = documents
         .iter()
         .flat_map(|document| of_document(file, document, &mut found))
@@ -135,6 +138,33 @@ fn read(source: &Source, findings: &mut Vec<Finding>) -> Vec<Draft> {
     found.sort_by(|a, b| a.at.cmp(&b.at));
     findings.extend(found);
     drafts
+}
+
+/// The one document of a file that is no policy, with the file's name.
+pub(crate) fn tree(path: &Path) -> Result<(Arc<str>, Node), Failure> {
+    let refused = |findings: &[Finding]| Failure::told(tell(findings));
+    let source = source::file(path).map_err(|finding| refused(&[finding]))?;
+    let file = source.file;
+    let (mut documents, problems) = documents(&source.bytes);
+    if !problems.is_empty() {
+        let findings: Vec<_> = problems
+            .into_iter()
+            .map(|found| told(&file, found))
+            .collect();
+        return Err(refused(&findings));
+    }
+    match (documents.pop(), documents.pop()) {
+        (Some(document), None) => Ok((file, document)),
+        _ => {
+            let message = "must hold one document";
+            Err(refused(&[Finding::new(Place::whole(&file), "", message)]))
+        }
+    }
+}
+
+fn told(file: &Arc<str>, problem: yaml::Problem) -> Finding {
+    let at = Place::new(file, problem.at.line, problem.at.column);
+    Finding::new(at, "", problem.message)
 }
 
 /// A finding for each policy that is defined once more, be it legal or not.
@@ -188,4 +218,11 @@ fn policies_of(text: &str) -> Vec<v1::Policy> {
         "{findings:?}"
     );
     drafts.into_iter().map(|draft| draft.wire).collect()
+}
+
+#[cfg(test)]
+pub(crate) fn tree_of(text: &str) -> (Arc<str>, Node) {
+    let (mut documents, problems) = documents(text.as_bytes());
+    assert_eq!(problems, [], "{text}");
+    ("test".into(), documents.remove(0))
 }

@@ -36,6 +36,20 @@ pub(super) fn read(paths: &[PathBuf]) -> (Vec<Source>, Vec<Finding>) {
     (search.sources, search.findings)
 }
 
+/// One file, or standard input; why not, if it cannot be read.
+pub(super) fn file(path: &Path) -> Result<Source, Finding> {
+    let mut search = Search::default();
+    if path.is_dir() {
+        search.refuse(path, "it is a directory");
+    } else {
+        search.named(path);
+    }
+    match search.sources.pop() {
+        Some(source) => Ok(source),
+        None => Err(search.findings.swap_remove(0)),
+    }
+}
+
 #[derive(Default)]
 struct Search {
     seen: BTreeSet<PathBuf>,
