@@ -183,10 +183,20 @@ fn doubles(drafts: &[Draft]) -> Vec<Finding> {
     findings
 }
 
+/// Most findings told; whoever has more has made one mistake many times.
+const MAX_TOLD: usize = 1000;
+
 /// Everything that is wrong, a line each, and how many these are.
 pub(crate) fn tell(findings: &[Finding]) -> String {
-    for finding in findings {
+    for finding in findings.iter().take(MAX_TOLD) {
         eprintln!("{finding}");
+    }
+    if let Some(more) = findings
+        .len()
+        .checked_sub(MAX_TOLD)
+        .filter(|more| *more > 0)
+    {
+        eprintln!("and {more} more");
     }
     let files: std::collections::BTreeSet<&Arc<str>> =
         findings.iter().map(|finding| &finding.at.file).collect();

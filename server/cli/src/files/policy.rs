@@ -235,7 +235,11 @@ impl Reader<'_> {
         let field = message.get_field_by_json_name(name);
         let field = field.or_else(|| message.get_field_by_name(name));
         if field.is_none() {
-            let known: Vec<_> = message.fields().collect();
+            let output_only = |field: &FieldDescriptor| json::OUTPUT_ONLY.contains(&field.name());
+            let known: Vec<_> = message
+                .fields()
+                .filter(|field| !output_only(field))
+                .collect();
             let nearest = nearest(name, known.iter().map(FieldDescriptor::json_name));
             let hint = match nearest {
                 Some(nearest) => format!("; did you mean {nearest}?"),
@@ -296,6 +300,9 @@ impl Reader<'_> {
 
     /// Whatever is written as one word, as its field wants it.
     fn leaf(&mut self, node: &Node, field: &FieldDescriptor, path: &str) -> Option<Value> {
+        if let Some(paths) = mask_paths(node, field) {
+            return parsed(camel_case(&paths.join(",")).into(), field);
+        }
         let word = node.is.word();
         let json = node
             .is
@@ -340,6 +347,33 @@ fn join(path: &str, name: &str) -> String {
         "" => name.to_owned(),
         path => format!("{path}.{name}"),
     }
+}
+
+/// The paths of a mask that is written as the message it is, as grpcurl wants it.
+fn mask_paths<'n>(node: &'n Node, field: &FieldDescriptor) -> Option<Vec<&'n str>> {
+    let Kind::Message(message) = field.kind() else {
+        return None;
+    };
+    let Is::Map(entries) = &node.is else {
+        return None;
+    };
+    let [
+        (
+            Key { name, .. },
+            Node {
+                is: Is::List(paths),
+                ..
+            },
+        ),
+    ] = entries.as_slice()
+    else {
+        return None;
+    };
+    let is_mask = message.name() == "FieldMask" && name == "paths";
+    let words = paths
+        .iter()
+        .map(|path| path.is.text().filter(|text| !text.contains(',')));
+    words.collect::<Option<_>>().filter(|_| is_mask)
 }
 
 /// Has a form of its own in JSON.
