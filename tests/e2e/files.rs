@@ -195,6 +195,21 @@ fn hostile_files_are_refused_in_a_moment() {
 }
 
 #[test]
+fn what_one_write_cannot_take_is_told_before_it_is_tried() {
+    let policy = |number| {
+        format!("name: p{number}\nselector: {{operation: x{number}}}\nrules: {{enabled: true}}\n")
+    };
+    let many: Vec<_> = (0..2001).map(policy).collect();
+    let home = Home::new(&[("many.yaml", &many.join("---\n"))]);
+    let ended = home.run(&["check", "-f", "many.yaml"]);
+    let lines = ended.assert_refused(1);
+    assert!(
+        lines[0].starts_with("fusebox: 2001 policies of "),
+        "{lines:?}"
+    );
+}
+
+#[test]
 fn warnings_are_told_and_strict_takes_none() {
     let idle = "name: idle\nselector: {operation: x}\nrules:\n  enabled: false\n  retry: {maxAttempts: 3}\n";
     let home = Home::new(&[("idle.yaml", idle)]);

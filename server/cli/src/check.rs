@@ -3,6 +3,7 @@
 //! It runs what a server runs, over a store of its own in memory that holds nothing but the files'
 //! policies, so that the same words are said before the merge as after it. It opens no connection.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -44,7 +45,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             "{read}: {odd}, and --strict takes none"
         )));
     }
-    println!("{read}: good, {odd}");
+    // Nobody has to read it.
+    writeln!(io::stdout(), "{read}: good, {odd}").ok();
     Ok(ExitCode::SUCCESS)
 }
 

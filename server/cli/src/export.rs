@@ -24,13 +24,23 @@ const MAX_TRIES: usize = 8;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Only policies of this namespace
-    #[arg(long, value_name = "NS", default_value = "")]
+    #[arg(long, value_name = "NS", default_value = "", hide_default_value = true)]
     namespace: String,
     /// Only policies that can concern this service
-    #[arg(long, value_name = "NAME", default_value = "")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "",
+        hide_default_value = true
+    )]
     service: String,
     /// Only policies of this owner
-    #[arg(long, value_name = "OWNER", default_value = "")]
+    #[arg(
+        long,
+        value_name = "OWNER",
+        default_value = "",
+        hide_default_value = true
+    )]
     owner: String,
     #[command(flatten)]
     target: Target,
@@ -79,7 +89,9 @@ impl Target {
             eprintln!("{}: is no policy of these; left alone", other.display());
         }
         let (all, to) = (many_policies(policies.len()), directory.display());
-        println!("{all} in {to}, {} written anew", written.changed);
+        let changed = written.changed;
+        // Nobody has to read it.
+        writeln!(io::stdout(), "{all} in {to}, {changed} written anew").ok();
         Ok(())
     }
 }

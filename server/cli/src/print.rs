@@ -113,7 +113,7 @@ fn line(text: &mut String, content: impl Display) {
 }
 
 /// Whatever a server sends, it moves no cursor.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     match text.contains(char::is_control) {
         true => format!("{text:?}"),
         false => text.to_owned(),

@@ -12,6 +12,7 @@ use tonic_types::StatusExt;
 
 use crate::Failure;
 use crate::files::{Finding, Place, counted, tell};
+use crate::print::one_line;
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -121,13 +122,14 @@ pub(crate) fn refusal(status: &Status, locate: impl Fn(&str, &str) -> Option<Fin
         .unwrap_or_default()
         .into_iter()
         .map(|violation| {
-            let (field, message) = (violation.field, violation.description);
+            let field = one_line(&violation.field);
+            let message = one_line(&violation.description);
             let other = || Finding::new(Place::whole(&"request".into()), &field, &message);
             locate(&field, &message).unwrap_or_else(other)
         })
         .collect();
     if findings.is_empty() {
-        let (code, message) = (status.code(), status.message());
+        let (code, message) = (status.code(), one_line(status.message()));
         return Failure::told(format!("the server refused: {message} ({code:?})"));
     }
     tell(&findings);

@@ -37,13 +37,23 @@ struct ServiceConfig {
     /// The file, or - for standard input
     file: PathBuf,
     /// The service whose calls the policies concern; all if it is not given
-    #[arg(long, value_name = "NAME", default_value = "")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "",
+        hide_default_value = true
+    )]
     service: String,
     /// The namespace of the policies
-    #[arg(long, value_name = "NS", default_value = "")]
+    #[arg(long, value_name = "NS", default_value = "", hide_default_value = true)]
     namespace: String,
     /// The owner of the policies
-    #[arg(long, value_name = "OWNER", default_value = "")]
+    #[arg(
+        long,
+        value_name = "OWNER",
+        default_value = "",
+        hide_default_value = true
+    )]
     owner: String,
     #[command(flatten)]
     target: Target,
