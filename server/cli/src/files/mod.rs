@@ -4,6 +4,7 @@ mod finding;
 mod folder;
 mod policy;
 mod source;
+mod value;
 mod write;
 mod yaml;
 

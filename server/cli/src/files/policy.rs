@@ -5,19 +5,16 @@
 //! protobuf's JSON form says so. Names may be written in either case. Everything wrong is told, and
 //! what could be read goes on, so that its own mistakes are told with the rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use fusebox_core::policy::Policy;
 use fusebox_proto::convert::policy::policy_from_wire;
 use fusebox_proto::{json, v1};
-use prost_reflect::{
-    DeserializeOptions, DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor,
-    ReflectMessage, Value,
-};
-use serde_json::Value as Json;
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, Value};
 
 use super::finding::{Finding, Index, Place, nearest, shown};
+use super::value;
 use super::yaml::{At, Is, Key, Node, Word};
 
 /// A policy as a file has it.
@@ -264,7 +261,7 @@ impl Reader<'_> {
         }
         match field.kind() {
             Kind::Message(entry) if field.is_map() => self.map(node, &entry, path),
-            Kind::Message(message) if !is_well_known(&message) => {
+            Kind::Message(message) if !value::is_well_known(&message) => {
                 Some(Value::Message(self.message(node, &message, path)))
             }
             _ => self.leaf(node, field, path),
@@ -277,7 +274,7 @@ impl Reader<'_> {
             return None;
         };
         let mut lines = BTreeMap::new();
-        let mut read = std::collections::HashMap::new();
+        let mut read = HashMap::new();
         let value_field = entry.map_entry_value_field();
         for (key, node) in entries {
             let path = join(path, &key.name);
@@ -298,20 +295,10 @@ impl Reader<'_> {
         Some(Value::Map(read))
     }
 
-    /// Whatever is written as one word, as its field wants it.
     fn leaf(&mut self, node: &Node, field: &FieldDescriptor, path: &str) -> Option<Value> {
-        if let Some(paths) = mask_paths(node, field) {
-            return parsed(camel_case(&paths.join(",")).into(), field);
-        }
-        let word = node.is.word();
-        let json = node
-            .is
-            .text()
-            .zip(word)
-            .and_then(|(text, word)| as_json(text, word, field));
-        let value = json.and_then(|json| parsed(json, field));
-        if value.is_none() && node.is != Is::Refused {
-            self.mistaken(node, path, &wanted(field, node));
+        let value = value::read(node, field);
+        if value.is_none() {
+            self.mistaken(node, path, &value::wanted(field, node));
         }
         value
     }
@@ -347,126 +334,6 @@ fn join(path: &str, name: &str) -> String {
         "" => name.to_owned(),
         path => format!("{path}.{name}"),
     }
-}
-
-/// The paths of a mask that is written as the message it is, as grpcurl wants it.
-fn mask_paths<'n>(node: &'n Node, field: &FieldDescriptor) -> Option<Vec<&'n str>> {
-    let Kind::Message(message) = field.kind() else {
-        return None;
-    };
-    let Is::Map(entries) = &node.is else {
-        return None;
-    };
-    let [
-        (
-            Key { name, .. },
-            Node {
-                is: Is::List(paths),
-                ..
-            },
-        ),
-    ] = entries.as_slice()
-    else {
-        return None;
-    };
-    let is_mask = message.name() == "FieldMask" && name == "paths";
-    let words = paths
-        .iter()
-        .map(|path| path.is.text().filter(|text| !text.contains(',')));
-    words.collect::<Option<_>>().filter(|_| is_mask)
-}
-
-/// Has a form of its own in JSON.
-fn is_well_known(message: &MessageDescriptor) -> bool {
-    message.full_name().starts_with("google.protobuf.")
-}
-
-/// The word as JSON, if it is of a type that the field can have.
-fn as_json(text: &str, word: Word, field: &FieldDescriptor) -> Option<Json> {
-    match (word, field.kind()) {
-        (Word::Bool(value), Kind::Bool) => Some(value.into()),
-        (_, Kind::Bool) => None,
-        (Word::Text, Kind::Message(message)) if message.name() == "FieldMask" => {
-            Some(camel_case(text).into())
-        }
-        (Word::Text, _) => Some(text.into()),
-        (_, Kind::String | Kind::Bytes | Kind::Message(_)) => None,
-        (Word::Number, _) => serde_json::from_str(text).ok(),
-        (Word::Null | Word::Bool(_) | Word::OddNumber, _) => None,
-    }
-}
-
-/// Paths in JSON's case; those that have it already stay.
-fn camel_case(paths: &str) -> String {
-    let mut camel = String::with_capacity(paths.len());
-    let mut upper = false;
-    for c in paths.chars().filter(|c| !c.is_whitespace()) {
-        match c {
-            '_' => upper = true,
-            c if upper => {
-                camel.extend(c.to_uppercase());
-                upper = false;
-            }
-            c => camel.push(c),
-        }
-    }
-    camel
-}
-
-/// By protobuf's own reading of a message that has this one field.
-fn parsed(json: Json, field: &FieldDescriptor) -> Option<Value> {
-    let mut message = serde_json::Map::new();
-    message.insert(field.json_name().to_owned(), json);
-    let options = DeserializeOptions::new();
-    let parent = field.parent_message().clone();
-    // The value of a map's entry is read as its message is.
-    let json = Json::Object(message);
-    let read = DynamicMessage::deserialize_with_options(parent, json, &options).ok()?;
-    debug_assert_eq!(&read.descriptor(), field.parent_message());
-    Some(read.get_field(field).into_owned())
-}
-
-/// What a field wants to be, in words.
-fn wanted(field: &FieldDescriptor, node: &Node) -> String {
-    match field.kind() {
-        Kind::Bool => "true or false".to_owned(),
-        Kind::String => "text; put it in quotes".to_owned(),
-        Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => {
-            format!("a whole number from {} to {}", i32::MIN, i32::MAX)
-        }
-        Kind::Uint32 | Kind::Fixed32 => format!("a whole number from 0 to {}", u32::MAX),
-        Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 | Kind::Uint64 | Kind::Fixed64 => {
-            "a whole number".to_owned()
-        }
-        Kind::Double | Kind::Float => "a number such as 0.5".to_owned(),
-        Kind::Enum(names) => {
-            let names: Vec<_> = names
-                .values()
-                .map(|value| value.name().to_owned())
-                .collect();
-            let near = node.is.text().and_then(|text| nearest_of(text, &names));
-            let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
-            format!("one of {}{hint}", names.join(", "))
-        }
-        Kind::Message(message) if message.name() == "Duration" => {
-            "a time in seconds such as 0.8s".to_owned()
-        }
-        Kind::Message(message) if message.name() == "FieldMask" => {
-            "one text of field paths with commas between them".to_owned()
-        }
-        Kind::Message(message) if message.name() == "Timestamp" => {
-            "a time such as 2030-01-31T12:00:00Z".to_owned()
-        }
-        kind => format!("a {kind:?}"),
-    }
-}
-
-/// Whole, or without the prefix that all names of an enumeration have.
-fn nearest_of<'n>(text: &str, names: &'n [String]) -> Option<&'n str> {
-    let upper = text.to_uppercase();
-    let ends = |name: &&String| name.ends_with(&format!("_{upper}"));
-    let ending = names.iter().find(ends).map(String::as_str);
-    ending.or_else(|| nearest(text, names.iter().map(String::as_str)))
 }
 
 #[cfg(test)]
