@@ -221,7 +221,7 @@ impl Enforcement {
             kind,
             labels,
         };
-        let locals = [(Origin::CallSite, local.clone())];
+        let locals = local_layers(local);
         let resolution = resolve(&target, &locals, state.replica.policies());
         Plan::compile(&resolution.effective, previous)
     }
@@ -250,6 +250,11 @@ impl Enforcement {
         // Nothing panics while holding it; if something did, the state is still whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What this process sets by itself, lowest first: what it enforces is also what it declares.
+pub(crate) fn local_layers(call_site: &Rules) -> [(Origin, Rules); 1] {
+    [(Origin::CallSite, call_site.clone())]
 }
 
 /// How an operation was found, as far as anybody wants to be told.

@@ -41,7 +41,7 @@ use crate::distribution::{Distribution, Pace};
 use crate::fleet::FleetWatch;
 use crate::http::{self, Readiness};
 use crate::rpc::{self, health::Health};
-use crate::store::{self, Clock, OpenError, ReadError, Store, Timed};
+use crate::store::{self, Clock, OpenError, ReadError, Retention, Store, Timed};
 use crate::telemetry::{self, RpcLayer};
 
 use ports::Ports;
@@ -261,9 +261,14 @@ impl fmt::Debug for Rooms {
 async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
     let (kind, dir) = (config.store, config.data_dir.clone());
     let clock: Clock = Arc::new(SystemTime::now);
+    let retention = Retention {
+        changes: config.history_changes,
+        versions: config.history_versions,
+        bytes: config.history_bytes,
+    };
     let open = move || match kind {
-        StoreKind::Sled => store::sled::open(&dir, clock),
-        StoreKind::Memory => store::memory::open(clock),
+        StoreKind::Sled => store::directory::open(&dir, clock, retention),
+        StoreKind::Memory => store::memory::open(clock, retention),
     };
     Ok(tokio::task::spawn_blocking(open).await??)
 }
@@ -280,13 +285,14 @@ fn readiness(store: &Arc<dyn Store>, ending: &Ending, grpc_ended: &CancellationT
     })
 }
 
-/// Says of the policies that they are not served once their store takes no writes any more, which
-/// lasts until it is opened anew.
+/// Says of the policies whether they are served: not while their store takes no writes.
 async fn vigil(store: Arc<dyn Store>, health: Health) {
+    let mut served = true;
     loop {
-        if let Some(reason) = store.vitals().read_only {
-            tracing::error!(%reason, "the store takes no writes any more");
-            return health.policies(false).await;
+        let serves = store.vitals().read_only.is_none();
+        if serves != served {
+            health.policies(serves).await;
+            served = serves;
         }
         tokio::time::sleep(VIGIL).await;
     }

@@ -41,6 +41,13 @@ pub const HEARTBEAT_INTERVALS: RangeInclusive<Duration> =
 /// How many connections the gRPC port may be allowed to hold.
 pub const CONNECTION_LIMITS: RangeInclusive<usize> = 1..=1_000_000;
 
+/// How many changes of late may be kept.
+pub const HISTORY_CHANGES: RangeInclusive<usize> = 1..=1_000_000;
+/// How many versions of each policy may be kept beyond these.
+pub const HISTORY_VERSIONS: RangeInclusive<usize> = 1..=1000;
+/// How many bytes either may take.
+pub const HISTORY_BYTES: RangeInclusive<usize> = 1024 * 1024..=1024 * 1024 * 1024;
+
 /// Everything a server is told before it starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -60,6 +67,12 @@ pub struct Config {
     pub heartbeat_interval: Duration,
     /// Connections the gRPC port holds at once, within [`CONNECTION_LIMITS`].
     pub max_connections: usize,
+    /// Changes of late that are all kept, whatever they changed, within [`HISTORY_CHANGES`].
+    pub history_changes: usize,
+    /// Versions of each live policy that are kept however old, within [`HISTORY_VERSIONS`].
+    pub history_versions: usize,
+    /// Bytes that either of the two may take, within [`HISTORY_BYTES`].
+    pub history_bytes: usize,
     /// Which log lines are written, in `RUST_LOG`'s language; `None`: what `RUST_LOG` says, or
     /// else `info`.
     pub log: Option<String>,
@@ -78,6 +91,9 @@ impl Default for Config {
             report_interval: Duration::from_secs(2),
             heartbeat_interval: Duration::from_secs(10),
             max_connections: 16_384,
+            history_changes: 10_000,
+            history_versions: 10,
+            history_bytes: 64 * 1024 * 1024,
             log: None,
             log_format: LogFormat::Text,
         }

@@ -1,4 +1,6 @@
-//! Core's fleet, shared: one lock around it and one clock for everybody who speaks to it.
+//! Core's fleet, shared: one lock around it and one clock for everybody who speaks to it. What
+//! processes say of their operations' rules stands beside it under a lock of its own, because
+//! core's fleet counts and knows no rules; reports never wait for it.
 //!
 //! Every message of a session is one short visit under the lock. Views are made under it too and
 //! grow with what they show; nobody may hold on to the lock across an await, which is why it never
@@ -9,10 +11,12 @@
 //! it, and to [`rpc::routes`](crate::rpc::routes). Gauges read [`FleetWatch::summary`] (once
 //! for all of them) or [`FleetWatch::sessions`], counters [`FleetWatch::ledger`].
 
-use std::sync::{Mutex, PoisonError};
+mod declarations;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant as StdInstant};
 
-use fusebox_core::key::{Kind, OperationName};
+use fusebox_core::key::OperationName;
 use fusebox_core::revision::Revision;
 use fusebox_core::stats::{
     Filter, Fleet, InstanceFacts, InstanceKey, InstanceView, Ledger, Limits, OperationDetail,
@@ -22,6 +26,10 @@ use fusebox_core::time::Instant;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use declarations::Declarations;
+pub(crate) use declarations::Overfull;
+pub use declarations::{Declaration, DeclaredOperation, MAX_KEPT, MAX_VARIANTS};
+
 /// How often what is long gone is forgotten.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
 /// Report intervals without a word after which an instance is stale.
@@ -30,6 +38,7 @@ const STALE_AFTER_REPORTS: u32 = 3;
 /// The aggregate of this server, for everybody in it.
 pub struct FleetWatch {
     state: Mutex<State>,
+    declarations: Mutex<Declarations>,
     /// Core's origin of time.
     origin: StdInstant,
 }
@@ -61,6 +70,7 @@ impl FleetWatch {
         let fleet = Fleet::new(limits);
         Self {
             state: Mutex::new(State { fleet, sessions: 0 }),
+            declarations: Mutex::default(),
             origin: StdInstant::now(),
         }
     }
@@ -73,16 +83,26 @@ impl FleetWatch {
         let now = Instant::ORIGIN + self.origin.elapsed();
         visit(&mut state, now)
     }
+
+    /// Never taken together with the other lock.
+    fn declarations(&self) -> MutexGuard<'_, Declarations> {
+        // A poisoned lock is taken all the same: at worst one declaration is counted wrong until
+        // its session ends.
+        let declarations = self.declarations.lock();
+        declarations.unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What sessions say.
 impl FleetWatch {
     /// Opens a session.
     pub(crate) fn connect(&self, key: InstanceKey, facts: &InstanceFacts) -> SessionId {
-        self.visit(|state, now| {
+        let session = self.visit(|state, now| {
             state.sessions += 1;
-            state.fleet.connect(key, facts, now)
-        })
+            state.fleet.connect(key.clone(), facts, now)
+        });
+        self.declarations().connect(session, key);
+        session
     }
 
     /// Closes a session that was opened here; to be called once for each.
@@ -91,6 +111,7 @@ impl FleetWatch {
             state.sessions = state.sessions.saturating_sub(1);
             state.fleet.disconnect(session, now);
         });
+        self.declarations().disconnect(session);
     }
 
     /// Notes that a session is alive.
@@ -108,9 +129,16 @@ impl FleetWatch {
         self.visit(|state, now| state.fleet.applied(session, revision, refused, now));
     }
 
-    /// Notes an operation and what it talks to.
-    pub(crate) fn declare(&self, session: SessionId, operation: &OperationName, kind: Kind) {
+    /// Notes an operation and what its process says of it.
+    pub(crate) fn declare(
+        &self,
+        session: SessionId,
+        operation: &OperationName,
+        declaration: Declaration,
+    ) -> Result<(), Overfull> {
+        let kind = declaration.kind;
         self.visit(|state, now| state.fleet.declare(session, operation, kind, now));
+        self.declarations().declare(session, operation, declaration)
     }
 
     /// Adds a report up.
@@ -134,6 +162,11 @@ impl FleetWatch {
     /// One operation with its instances and transitions.
     pub fn operation(&self, key: &OperationKey) -> Option<OperationDetail> {
         self.visit(|state, now| state.fleet.view_operation(key, now))
+    }
+
+    /// What most connected processes say of an operation; `None` if none declares it.
+    pub fn declared(&self, key: &OperationKey) -> Option<DeclaredOperation> {
+        self.declarations().of(key)
     }
 
     /// Every instance of the services that `filter` takes, by key.

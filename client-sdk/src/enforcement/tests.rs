@@ -99,6 +99,7 @@ fn snapshot(revision: u64, rules: Rules) -> Received {
     };
     Received {
         incarnation: Incarnation(1),
+        adopted: false,
         revision,
         digest: Digest::of([(&id, revision)]),
         entries: vec![Entry {

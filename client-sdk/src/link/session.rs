@@ -22,6 +22,7 @@ use tonic::transport::Endpoint;
 
 use super::{Event, FAREWELL, Farewell, Keeper, Status};
 use crate::clock;
+use crate::enforcement::local_layers;
 use crate::operation::Inner;
 
 /// Messages that may wait for the connection.
@@ -306,6 +307,7 @@ impl Session<'_> {
             operation: inner.id.clone(),
             kind: inner.kind,
             idempotent: inner.idempotent,
+            local_layers: local_layers(&inner.local).into(),
         };
         self.send(Up::OperationDeclared(declared_to_wire(&declared)))
             .await

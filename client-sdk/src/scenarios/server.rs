@@ -44,6 +44,7 @@ impl Server {
         self.policies = written;
         Ok(Received {
             incarnation: Incarnation(1),
+            adopted: false,
             revision: self.revision,
             digest: Digest::of(entries.iter().map(|(id, entry)| (id, entry.revision))),
             entries: entries.into_values().collect(),

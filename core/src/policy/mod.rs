@@ -4,12 +4,13 @@
 //! path of its field. Its [`Rules`] are partial; [`resolve`] lays the layers over
 //! each other, field by field, from the kind's defaults up to the most specific policy, and yields
 //! the total, always legal [`Effective`] rules together with who set what. Sections in shadow mode
-//! are laid beside them.
+//! are laid beside them. A [`Catalog`] finds the policies that can concern a service.
 //!
 //! The table of fields ([`field::Field`]) is the one place that knows them all: merging, clearing,
 //! schema numbers and update masks follow from it.
 
 pub mod cascade;
+mod catalog;
 pub mod defaults;
 pub mod field;
 pub mod ratio;
@@ -23,7 +24,11 @@ use field::Field;
 use rules::Rules;
 use selector::Selector;
 
-pub use cascade::{BreakerRules, Effective, Origin, Resolution, Shadow, Target, resolve};
+pub use cascade::{
+    BreakerRules, Effective, Explanation, FieldExplanation, Origin, Overruled, Reason, Resolution,
+    Shadow, Target, explain, resolve,
+};
+pub use catalog::Catalog;
 pub use stored::Stored;
 pub use violation::{Violation, Violations};
 

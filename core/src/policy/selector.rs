@@ -98,6 +98,24 @@ pub struct Selector {
     labels: Labels,
 }
 
+/// In what one selector can be more specific than another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aspect {
+    /// The condition on the operation: exact before glob before none, then more literal characters.
+    Operation,
+    /// The condition on the service, likewise.
+    Service,
+    /// Whether there is a condition on the kind.
+    Kind,
+    /// How many labels it wants.
+    Labels,
+}
+
+impl Aspect {
+    /// Every aspect, the one that weighs most first.
+    pub const ALL: [Self; 4] = [Self::Operation, Self::Service, Self::Kind, Self::Labels];
+}
+
 /// A selector without a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must set at least one condition; to match everything say operation: \"*\"")]
@@ -160,17 +178,30 @@ impl Selector {
             && target.labels.contain(&self.labels)
     }
 
-    /// The more specific is the greater: operation first, then service, kind, number of labels.
+    /// The more specific is the greater: in the first aspect in which they differ.
     pub fn cmp_specificity(&self, other: &Self) -> Ordering {
-        let key = |selector: &Self| {
-            (
-                selector.operation.as_ref().map(Glob::specificity),
-                selector.service.as_ref().map(Glob::specificity),
-                selector.kind.is_some(),
-                selector.labels.len(),
-            )
-        };
-        key(self).cmp(&key(other))
+        let decisive = self.decisive_aspect(other);
+        decisive.map_or(Ordering::Equal, |(_, ordering)| ordering)
+    }
+
+    /// The aspect in which one is more specific than the other, and which one that is; `None` if
+    /// they are equally specific.
+    pub fn decisive_aspect(&self, other: &Self) -> Option<(Aspect, Ordering)> {
+        let mut compared = Aspect::ALL.into_iter().map(|aspect| {
+            let ordering = self.weight(aspect).cmp(&other.weight(aspect));
+            (aspect, ordering)
+        });
+        compared.find(|(_, ordering)| ordering.is_ne())
+    }
+
+    /// How specific it is in one aspect; nothing is the least.
+    fn weight(&self, aspect: Aspect) -> Option<(bool, usize)> {
+        match aspect {
+            Aspect::Operation => self.operation.as_ref().map(Glob::specificity),
+            Aspect::Service => self.service.as_ref().map(Glob::specificity),
+            Aspect::Kind => self.kind.map(|_| (true, 0)),
+            Aspect::Labels => Some((true, self.labels.len())),
+        }
     }
 }
 

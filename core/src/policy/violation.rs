@@ -62,6 +62,15 @@ impl Violations {
         self.0.extend(other.0);
     }
 
+    /// The same findings about something that stands under `path` of a greater whole.
+    #[must_use]
+    pub fn under(mut self, path: &str) -> Self {
+        for violation in &mut self.0 {
+            violation.field = format!("{path}.{}", violation.field);
+        }
+        self
+    }
+
     /// The value if `result` has one; its error becomes a finding about `field`.
     pub fn keep<T, E: fmt::Display>(
         &mut self,

@@ -59,6 +59,7 @@ pub(super) fn snapshot(revision: u64, policies: &[(&str, u64)]) -> Arc<Snapshot>
         .map(|stored| (stored.policy.id(), stored.revision));
     Arc::new(Snapshot {
         incarnation: INCARNATION,
+        adopted: false,
         revision: Revision(revision),
         digest: Digest::of(entries),
         policies,
@@ -86,6 +87,7 @@ pub(super) fn received(revision: u64, policies: &[(&str, u64)]) -> Received {
     };
     Received {
         incarnation: snapshot.incarnation,
+        adopted: snapshot.adopted,
         revision: snapshot.revision,
         digest: snapshot.digest,
         entries: snapshot.policies.iter().map(entry).collect(),

@@ -5,11 +5,11 @@
 //! it, or, when it was built afresh, the store's of that moment: either way the set did not change
 //! between that revision and now.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::key::{Namespace, PolicyId, Service};
-use crate::policy::Stored;
+use crate::policy::{Catalog, Stored};
 use crate::revision::{Digest, Incarnation, Revision};
 
 /// All processes that get the same snapshot.
@@ -26,6 +26,8 @@ pub struct Audience {
 pub struct Snapshot {
     /// The store's life it comes from.
     pub incarnation: Incarnation,
+    /// Whether that life is to be followed even into emptiness.
+    pub adopted: bool,
     /// The set has been this since that revision.
     pub revision: Revision,
     /// Over the sorted (id, revision) pairs.
@@ -38,23 +40,29 @@ pub struct Snapshot {
 #[derive(Debug)]
 pub struct History {
     incarnation: Incarnation,
+    adopted: bool,
     revision: Revision,
-    policies: BTreeMap<PolicyId, Arc<Stored>>,
+    policies: Catalog,
     snapshots: HashMap<Audience, Arc<Snapshot>>,
 }
 
 impl History {
-    /// The state at `revision`.
+    /// The state at `revision` of a store that whoever runs it has `adopted`, or not.
     pub fn new(
         incarnation: Incarnation,
+        adopted: bool,
         revision: Revision,
         policies: impl IntoIterator<Item = Arc<Stored>>,
     ) -> Self {
-        let by_id = |stored: Arc<Stored>| (stored.policy.id().clone(), stored);
+        let mut catalog = Catalog::default();
+        for stored in policies {
+            catalog.insert(stored);
+        }
         Self {
             incarnation,
+            adopted,
             revision,
-            policies: policies.into_iter().map(by_id).collect(),
+            policies: catalog,
             snapshots: HashMap::new(),
         }
     }
@@ -69,25 +77,28 @@ impl History {
         self.revision
     }
 
-    /// Takes in the change at `revision`: `stored` is the policy `id` from now on, `None` that it
-    /// is gone. Returns the known audiences whose snapshot it changed, each with the new one.
+    /// Takes in the write at `revision`, whole: each policy it names is from now on what stands
+    /// beside its id, or gone. Returns the known audiences whose snapshot it changed, each with the
+    /// new one.
     ///
-    /// A change at or below the revision already seen is a repetition and changes nothing.
-    pub fn apply(
+    /// A write at or below the revision already seen is a repetition and changes nothing.
+    pub fn apply<'a>(
         &mut self,
         revision: Revision,
-        id: &PolicyId,
-        stored: Option<&Arc<Stored>>,
+        changes: impl IntoIterator<Item = (&'a PolicyId, Option<&'a Arc<Stored>>)>,
     ) -> Vec<(Audience, Arc<Snapshot>)> {
         if revision <= self.revision {
             return Vec::new();
         }
         self.revision = revision;
-        let before = match stored {
-            Some(stored) => self.policies.insert(id.clone(), Arc::clone(stored)),
-            None => self.policies.remove(id),
-        };
-        let touched = self.audiences_of(id, before.as_deref(), stored.map(Arc::as_ref));
+        let mut touched = BTreeSet::new();
+        for (id, stored) in changes {
+            let before = match stored {
+                Some(stored) => self.policies.insert(Arc::clone(stored)),
+                None => self.policies.remove(id),
+            };
+            touched.extend(self.audiences_of(id, before.as_deref(), stored.map(Arc::as_ref)));
+        }
         let rebuild = |audience: Audience| {
             let snapshot = Arc::new(self.build(&audience));
             self.snapshots
@@ -131,18 +142,14 @@ impl History {
 
     fn build(&self, audience: &Audience) -> Snapshot {
         let service = audience.service.as_str();
-        let policies: Vec<_> = self
-            .policies
-            .values()
-            .filter(|stored| stored.policy.id().namespace == audience.namespace)
-            .filter(|stored| stored.policy.selector().concerns(service))
-            .cloned()
-            .collect();
+        let policies = self.policies.concerning(&audience.namespace, service);
+        let policies: Vec<_> = policies.cloned().collect();
         let entries = policies
             .iter()
             .map(|stored| (stored.policy.id(), stored.revision));
         Snapshot {
             incarnation: self.incarnation,
+            adopted: self.adopted,
             revision: self.revision,
             digest: Digest::of(entries),
             policies,
@@ -157,7 +164,7 @@ mod tests {
 
     fn history() -> History {
         let policies = [stored("a", "checkout", 1), stored("b", "search", 2)];
-        History::new(Incarnation(7), Revision(2), policies)
+        History::new(Incarnation(7), false, Revision(2), policies)
     }
 
     fn names(snapshot: &Snapshot) -> Vec<&str> {
@@ -177,6 +184,15 @@ mod tests {
     }
 
     #[test]
+    fn a_snapshot_of_an_adopted_store_says_so_now_and_after_every_change() {
+        let mut history = History::new(Incarnation(7), true, Revision(0), []);
+        assert!(history.snapshot(&audience("checkout")).adopted);
+        let new = stored("a", "checkout", 1);
+        let touched = history.apply(Revision(1), new.policy.id(), Some(&new));
+        assert!(touched[0].1.adopted);
+    }
+
+    #[test]
     fn all_sessions_of_a_service_share_one_snapshot() {
         let mut history = history();
         let first = history.snapshot(&audience("checkout"));
@@ -192,7 +208,7 @@ mod tests {
         let before = history.snapshot(&audience("checkout"));
         history.snapshot(&audience("search"));
         let new = stored("c", "search", 3);
-        let touched = history.apply(Revision(3), new.policy.id(), Some(&new));
+        let touched = history.apply(Revision(3), [(new.policy.id(), Some(&new))]);
         assert_eq!(touched.len(), 1);
         assert_eq!(touched[0].0, audience("search"));
         assert_eq!(names(&touched[0].1), ["b", "c"]);
@@ -209,7 +225,7 @@ mod tests {
         history.snapshot(&audience("checkout"));
         history.snapshot(&audience("search"));
         let moved = stored("a", "search", 3);
-        let touched = history.apply(Revision(3), moved.policy.id(), Some(&moved));
+        let touched = history.apply(Revision(3), [(moved.policy.id(), Some(&moved))]);
         assert_eq!(touched.len(), 2);
     }
 
@@ -218,8 +234,19 @@ mod tests {
         let mut history = history();
         history.snapshot(&audience("checkout"));
         let id = stored("a", "checkout", 1).policy.id().clone();
-        let touched = history.apply(Revision(3), &id, None);
+        let touched = history.apply(Revision(3), [(&id, None)]);
         assert_eq!(names(&touched[0].1), [""; 0]);
+    }
+
+    #[test]
+    fn a_write_of_many_policies_makes_one_snapshot_of_all_of_them() {
+        let mut history = history();
+        history.snapshot(&audience("checkout"));
+        let (one, gone) = (stored("c", "checkout", 3), stored("a", "checkout", 1));
+        let changes = [(one.policy.id(), Some(&one)), (gone.policy.id(), None)];
+        let touched = history.apply(Revision(3), changes);
+        assert_eq!(touched.len(), 1);
+        assert_eq!(names(&touched[0].1), ["c"]);
     }
 
     #[test]
@@ -227,7 +254,8 @@ mod tests {
         let mut history = history();
         history.snapshot(&audience("checkout"));
         let old = stored("a", "checkout", 1);
-        assert!(history.apply(Revision(2), old.policy.id(), None).is_empty());
+        let again = history.apply(Revision(2), [(old.policy.id(), None)]);
+        assert!(again.is_empty());
         assert_eq!(history.snapshot(&audience("checkout")).policies.len(), 1);
     }
 }

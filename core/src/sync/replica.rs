@@ -3,7 +3,8 @@
 //! A snapshot applies whole, but for the policies this SDK cannot enforce: those are refused by
 //! name and keep their last good version, if they ever had one. An older revision is passed over.
 //! A store that begins a new life is followed; only an empty one is not, because a wiped server
-//! must never take everybody's protection away.
+//! must never take everybody's protection away. Whoever runs it may say that it is meant to be
+//! empty: an adopted store is followed even then.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -52,6 +53,8 @@ impl Known {
 pub struct Received {
     /// The store's life it comes from.
     pub incarnation: Incarnation,
+    /// Whether that life is to be followed even into emptiness.
+    pub adopted: bool,
     /// Its revision.
     pub revision: Revision,
     /// What the sender says of its content.
@@ -99,7 +102,7 @@ pub enum Ignored {
         /// What came.
         received: Revision,
     },
-    /// A store in a new life that holds nothing.
+    /// A store in a new life that holds nothing, and that nobody has adopted.
     #[error("store {incarnation} is new and empty; the {kept} policies of the old one stay")]
     EmptyIncarnation {
         /// The new life.
@@ -241,7 +244,8 @@ impl Replica {
             });
         }
         let kept = self.policies().count();
-        if !same_life && received.entries.is_empty() && kept > 0 {
+        let wiped = received.entries.is_empty() && !received.adopted;
+        if !same_life && wiped && kept > 0 {
             let incarnation = received.incarnation;
             return Err(Ignored::EmptyIncarnation { incarnation, kept });
         }
@@ -377,6 +381,33 @@ mod tests {
         let applied = replica.receive(restored).unwrap();
         assert!(applied.new_incarnation);
         assert_eq!(names(&replica), ["b"]);
+    }
+
+    #[test]
+    fn an_empty_new_life_is_followed_once_it_is_adopted() {
+        let mut replica = Replica::default();
+        replica.receive(received(9, &[("a", 9)])).unwrap();
+        let mut empty = received(0, &[]);
+        empty.incarnation = Incarnation(99);
+        assert!(replica.receive(empty.clone()).is_err());
+        let known = replica.known();
+        assert_eq!(known.incarnation, Some(Incarnation(7)), "as it was");
+        empty.adopted = true;
+        let applied = replica.receive(empty.clone()).unwrap();
+        assert!(applied.new_incarnation && applied.changed);
+        assert_eq!(names(&replica), [""; 0]);
+        assert_eq!(replica.known().incarnation, Some(Incarnation(99)));
+        assert!(replica.confirm(Incarnation(99), Revision(0)).is_ok());
+    }
+
+    #[test]
+    fn an_adopted_store_is_held_to_everything_else() {
+        let mut replica = Replica::default();
+        replica.receive(received(5, &[("a", 5)])).unwrap();
+        let mut old = received(4, &[]);
+        old.adopted = true;
+        let error = replica.receive(old).unwrap_err();
+        assert!(matches!(error, Ignored::Stale { .. }));
     }
 
     #[test]

@@ -166,6 +166,19 @@ mod tests {
     }
 
     #[test]
+    fn a_process_of_another_life_is_sent_even_an_empty_set_and_holds_it_from_then_on() {
+        let other = Known {
+            incarnation: Some(crate::revision::Incarnation(99)),
+            ..snapshot(5, &[("a", 1)]).known()
+        };
+        let empty = snapshot(0, &[]);
+        let command = Subscription::new(other).offer(Arc::clone(&empty));
+        assert_eq!(command, Some(Command::Send(Arc::clone(&empty))));
+        let again = Subscription::new(empty.known()).offer(Arc::clone(&empty));
+        assert_eq!(again, Some(Command::UpToDate(empty)));
+    }
+
+    #[test]
     fn one_snapshot_is_under_way_and_the_latest_of_those_that_came_meanwhile_follows() {
         let mut subscription = fresh();
         subscription.offer(snapshot(1, &[("a", 1)]));

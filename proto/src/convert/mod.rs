@@ -11,12 +11,13 @@
 //! | [`policy`], `rules` | a policy, and a policy as a store holds it |
 //! | [`mask`] | a partial update, onto what is there |
 //! | [`snapshot`] | what a server sends to a process |
-//! | [`session`] | what a process says of itself and of what it refuses |
+//! | [`session`], `layer` | what a process says of itself, of what it refuses and of what it sets |
 //! | [`statistics`] | what a process has counted |
 //! | [`kind`], [`incarnation`], [`time`] | the words they share |
 
 pub mod incarnation;
 pub mod kind;
+mod layer;
 pub mod mask;
 pub mod policy;
 mod rules;

@@ -2,13 +2,15 @@
 //! has.
 
 use fusebox_core::key::{Epoch, InstanceId, Kind, OperationName, PolicyName, Service};
-use fusebox_core::policy::Violations;
+use fusebox_core::policy::rules::Rules;
+use fusebox_core::policy::{Origin, Violations};
 use fusebox_core::revision::{Digest, Revision};
 use fusebox_core::stats::{InstanceFacts, InstanceKey, MAX_TEXT, RefusedPolicy};
 use fusebox_core::sync::{Known, Refusal};
 
 use super::incarnation::{incarnation_from_wire, incarnation_to_wire};
 use super::kind::{kind_from_wire, kind_to_wire};
+use super::layer::{local_layers_from_wire, local_layers_to_wire};
 use super::policy::namespace_from_wire;
 use super::text::{free, labels, name};
 use crate::v1;
@@ -44,6 +46,8 @@ pub struct Declared {
     pub kind: Kind,
     /// Whether its calls may be repeated.
     pub idempotent: bool,
+    /// What the process sets between the kind's defaults and the policies, lowest first.
+    pub local_layers: Vec<(Origin, Rules)>,
 }
 
 /// The greeting, or everything that is wrong with it.
@@ -137,13 +141,18 @@ pub fn declared_from_wire(wire: &v1::OperationDeclared) -> Result<Declared, Viol
     let operation = name(&mut found, field, &wire.operation, OperationName::new);
     let kind = kind_from_wire(wire.kind);
     let kind = found.keep("operation_declared.kind", wire.kind, kind);
-    match (operation, kind) {
-        (Some(operation), Some(kind)) => Ok(Declared {
+    let layers = local_layers_from_wire("operation_declared.local_layers", &wire.local_layers);
+    match (operation, kind, layers) {
+        (Some(operation), Some(kind), Ok(local_layers)) => Ok(Declared {
             operation,
             kind: kind.unwrap_or_default(),
             idempotent: wire.idempotent,
+            local_layers,
         }),
-        _ => Err(found),
+        (_, _, layers) => {
+            found.extend(layers.err().unwrap_or_default());
+            Err(found)
+        }
     }
 }
 
@@ -153,7 +162,7 @@ pub fn declared_to_wire(declared: &Declared) -> v1::OperationDeclared {
         operation: declared.operation.to_string(),
         kind: kind_to_wire(Some(declared.kind)).into(),
         idempotent: declared.idempotent,
-        local_layers: Vec::new(),
+        local_layers: local_layers_to_wire(&declared.local_layers),
     }
 }
 

@@ -16,6 +16,7 @@ use crate::v1;
 pub fn snapshot_from_wire(wire: &v1::Snapshot) -> Result<Received, Violations> {
     Ok(Received {
         incarnation: required_incarnation(&wire.incarnation)?,
+        adopted: wire.adopted,
         revision: Revision(wire.revision),
         digest: Digest(wire.digest),
         entries: wire.policies.iter().map(entry).collect::<Result<_, _>>()?,
@@ -30,7 +31,7 @@ pub fn snapshot_to_wire(snapshot: &Snapshot) -> v1::Snapshot {
         revision: snapshot.revision.0,
         digest: snapshot.digest.0,
         policies: policies.map(|stored| stored_to_wire(stored)).collect(),
-        adopted: false,
+        adopted: snapshot.adopted,
     }
 }
 

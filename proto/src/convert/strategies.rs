@@ -67,7 +67,7 @@ fn any_selector() -> impl Strategy<Value = Selector> {
 }
 
 prop_compose! {
-    fn any_rules()(
+    pub(super) fn any_rules()(
         timeout in any_timeout(),
         retry in any_retry(),
         circuit_breaker in any_breaker(),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use fusebox_server::control::{Control, Intent, Update};
-use fusebox_server::store::memory;
+use fusebox_server::store::{Retention, memory};
 
 use crate::Failure;
 use crate::files::{Entry, Files, Finding, Set, counted, tell};
@@ -59,7 +59,7 @@ pub(crate) fn many_policies(number: usize) -> String {
 
 /// What a server that holds these policies alone would refuse, and what it would warn of.
 async fn judged(set: &Set) -> Result<(Vec<Finding>, Vec<Finding>), Failure> {
-    let store = memory::open(Arc::new(SystemTime::now))?;
+    let store = memory::open(Arc::new(SystemTime::now), Retention::default())?;
     let control = Control::new(store);
     let mut errors = Vec::new();
     // First all, so that each is then seen among all others.
@@ -93,6 +93,7 @@ async fn put(
     };
     let intent = Intent {
         author: String::new(),
+        source: String::new(),
         validate_only,
     };
     let written = control.update(update, intent).await;

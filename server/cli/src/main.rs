@@ -1,7 +1,9 @@
-//! The binary `fusebox`: one subcommand a file, one line for whatever goes wrong.
+//! The binary `fusebox`: one subcommand a file. Whatever goes wrong is told in one line, after a line for
+//! each place in a file that it goes back to.
 
 mod apply;
 mod check;
+mod data;
 mod demo;
 mod diff;
 mod export;
@@ -42,6 +44,15 @@ enum Command {
     Check(check::Args),
     /// Make policies of what another system was configured with.
     Import(import::Args),
+    /// Copy all that is acknowledged by now to a file; the server may run.
+    Backup(data::Backup),
+    /// Make a new data directory of a backup; begins a new incarnation.
+    Restore(data::Restore),
+    /// Read all of a data directory or a backup, and say whether it is whole; changes nothing.
+    Verify(data::Verify),
+    /// Say of a new store that processes are to follow it even while it is empty; the server must
+    /// not run.
+    Adopt(data::DataDir),
 }
 
 impl Command {
@@ -55,6 +66,10 @@ impl Command {
             Self::Export(args) => export::run(&args),
             Self::Check(args) => check::run(&args),
             Self::Import(args) => import::run(&args),
+            Self::Backup(args) => data::backup(&args).map(success),
+            Self::Restore(args) => data::restore(&args).map(success),
+            Self::Verify(args) => data::verify(&args).map(success),
+            Self::Adopt(args) => data::adopt(&args).map(success),
         }
     }
 }

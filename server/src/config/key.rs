@@ -9,7 +9,8 @@ use tracing_subscriber::EnvFilter;
 
 use super::duration;
 use super::{
-    CONNECTION_LIMITS, Config, HEARTBEAT_INTERVALS, LogFormat, REPORT_INTERVALS, StoreKind,
+    CONNECTION_LIMITS, Config, HEARTBEAT_INTERVALS, HISTORY_BYTES, HISTORY_CHANGES,
+    HISTORY_VERSIONS, LogFormat, REPORT_INTERVALS, StoreKind,
 };
 
 /// One thing that can be told.
@@ -24,7 +25,7 @@ pub(super) struct Key {
 }
 
 /// All that can be told.
-pub(super) const KEYS: [Key; 10] = [
+pub(super) const KEYS: [Key; 13] = [
     Key {
         name: "grpc_addr",
         allowed: address,
@@ -67,17 +68,33 @@ pub(super) const KEYS: [Key; 10] = [
     },
     Key {
         name: "max_connections",
-        allowed: || {
-            between(
-                "a number",
-                CONNECTION_LIMITS.start(),
-                CONNECTION_LIMITS.end(),
+        allowed: || count(&CONNECTION_LIMITS),
+        set: |config, text| {
+            put(
+                &mut config.max_connections,
+                counted(text, &CONNECTION_LIMITS),
             )
         },
+    },
+    Key {
+        name: "history_changes",
+        allowed: || count(&HISTORY_CHANGES),
+        set: |config, text| put(&mut config.history_changes, counted(text, &HISTORY_CHANGES)),
+    },
+    Key {
+        name: "history_versions",
+        allowed: || count(&HISTORY_VERSIONS),
         set: |config, text| {
-            let in_range = |count: &usize| CONNECTION_LIMITS.contains(count);
-            put(&mut config.max_connections, parsed(text).filter(in_range))
+            put(
+                &mut config.history_versions,
+                counted(text, &HISTORY_VERSIONS),
+            )
         },
+    },
+    Key {
+        name: "history_bytes",
+        allowed: || count(&HISTORY_BYTES),
+        set: |config, text| put(&mut config.history_bytes, counted(text, &HISTORY_BYTES)),
     },
     Key {
         name: "log",
@@ -120,6 +137,10 @@ fn within(text: &str, range: &RangeInclusive<Duration>) -> Option<Duration> {
     duration::parse(text).filter(|value| range.contains(value))
 }
 
+fn counted(text: &str, range: &RangeInclusive<usize>) -> Option<usize> {
+    parsed(text).filter(|value| range.contains(value))
+}
+
 fn store(text: &str) -> Option<StoreKind> {
     match text {
         "sled" => Some(StoreKind::Sled),
@@ -147,6 +168,10 @@ fn address() -> String {
 fn span(range: &RangeInclusive<Duration>) -> String {
     let [low, high] = [range.start(), range.end()].map(|end| format!("{}s", end.as_secs_f64()));
     between("a duration such as 500ms, 2s or 2 (seconds)", &low, &high)
+}
+
+fn count(range: &RangeInclusive<usize>) -> String {
+    between("a number", range.start(), range.end())
 }
 
 fn between(what: &str, low: &impl Display, high: &impl Display) -> String {

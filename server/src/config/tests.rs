@@ -67,6 +67,9 @@ fn every_key_can_be_set_from_every_source() {
         ("report_interval", "250ms"),
         ("heartbeat_interval", "5"),
         ("max_connections", "7"),
+        ("history_changes", "70"),
+        ("history_versions", "3"),
+        ("history_bytes", "2000000"),
         ("log", "warn,fusebox_server=debug"),
         ("log_format", "json"),
     ];
@@ -80,6 +83,9 @@ fn every_key_can_be_set_from_every_source() {
         report_interval: Duration::from_millis(250),
         heartbeat_interval: Duration::from_secs(5),
         max_connections: 7,
+        history_changes: 70,
+        history_versions: 3,
+        history_bytes: 2_000_000,
         log: Some("warn,fusebox_server=debug".to_owned()),
         log_format: LogFormat::Json,
     };

@@ -65,9 +65,11 @@ impl From<AppendError> for ControlError {
         match error {
             // Every caller that can do better than this does, before it comes here.
             AppendError::Conflict { id, .. } => Self::Contended(id),
-            AppendError::TooLarge { .. } => Self::TooLarge(error),
+            AppendError::TooLarge { .. }
+            | AppendError::TooMuch { .. }
+            | AppendError::TooMany { .. } => Self::TooLarge(error),
             AppendError::Busy => Self::Busy(error),
-            AppendError::Unfit { .. } => Self::Broken(error.to_string()),
+            AppendError::Unfit { .. } | AppendError::Malformed => Self::Broken(error.to_string()),
             AppendError::InDoubt { .. } => {
                 Self::Unavailable(format!("{error}; read the policy before you try again"))
             }

@@ -27,7 +27,9 @@ use fusebox_core::policy::{Policy, Stored, Violations};
 use fusebox_core::revision::Revision;
 
 use crate::room::Room;
-use crate::store::{AppendError, Committed, Expect, Page, Proposal, Store};
+use crate::store::{
+    AppendError, Cause, Committed, Expect, Page, Proposal, Provenance, Query, Step, Store,
+};
 
 pub use error::ControlError;
 pub use warnings::{MAX_NEIGHBOURS, MAX_WARNINGS, Warning};
@@ -46,8 +48,20 @@ pub struct Control {
 pub struct Intent {
     /// Becomes the policy's `updated_by`.
     pub author: String,
+    /// Whence they speak.
+    pub source: String,
     /// Check everything, change nothing.
     pub validate_only: bool,
+}
+
+impl Intent {
+    fn by(self, cause: Cause) -> Provenance {
+        Provenance {
+            author: self.author,
+            source: self.source,
+            cause,
+        }
+    }
 }
 
 /// What a write came to.
@@ -112,7 +126,9 @@ impl Control {
         if self.store.get(&id)?.is_some() {
             return Err(ControlError::AlreadyExists(id));
         }
-        let result = self.put(policy, Expect::Absent, intent).await;
+        let result = self
+            .put(policy, Expect::Absent, intent, Cause::Create)
+            .await;
         result.map_err(|error| match error {
             Lost::Race(_) => ControlError::AlreadyExists(id),
             Lost::Other(error) => error,
@@ -133,7 +149,12 @@ impl Control {
         after: Option<&PolicyId>,
         limit: usize,
     ) -> Result<Page, ControlError> {
-        Ok(self.store.list(namespace, after, limit)?)
+        Ok(self.store.list(&Query {
+            namespace,
+            after,
+            limit: Some(limit),
+            ..Query::default()
+        })?)
     }
 
     /// Makes a policy what `update` makes of it.
@@ -149,7 +170,8 @@ impl Control {
                 None => Expect::Absent,
             };
             let policy = (update.make)(found.map(|stored| stored.policy.clone()))?;
-            match (self.put(policy, expect, intent.clone()).await, update.etag) {
+            let put = self.put(policy, expect, intent.clone(), Cause::Update);
+            match (put.await, update.etag) {
                 (Ok(written), _) => return Ok(written),
                 (Err(Lost::Other(error)), _) => return Err(error),
                 (Err(Lost::Race(found)), Some(etag)) => {
@@ -188,7 +210,8 @@ impl Control {
             Some(_) => Expect::Exactly(found.revision),
             None => Expect::Present,
         };
-        let proposal = Proposal::delete(delete.id.clone(), expect, intent.author);
+        let step = Step::delete(delete.id.clone(), expect);
+        let proposal = Proposal::one(step, intent.by(Cause::Delete));
         match (self.propose(proposal).await, delete.etag) {
             (Ok(committed), _) => Ok(committed.revision),
             (Err(Lost::Other(error)), _) => Err(error),
@@ -208,13 +231,19 @@ impl Control {
         Ok(self.store.revision())
     }
 
-    async fn put(&self, policy: Policy, expect: Expect, intent: Intent) -> Result<Written, Lost> {
+    async fn put(
+        &self,
+        policy: Policy,
+        expect: Expect,
+        intent: Intent,
+        cause: Cause,
+    ) -> Result<Written, Lost> {
         let warnings = self.warnings(&policy)?;
         self.admit(&policy)?;
         let outcome = if intent.validate_only {
             Outcome::Checked(Box::new(policy))
         } else {
-            self.commit(policy, expect, intent.author).await?
+            self.commit(policy, expect, intent.by(cause)).await?
         };
         Ok(Written { outcome, warnings })
     }
@@ -223,14 +252,15 @@ impl Control {
         &self,
         policy: Policy,
         expect: Expect,
-        author: String,
+        by: Provenance,
     ) -> Result<Outcome, Lost> {
         let id = policy.id().clone();
-        let proposal = Proposal::put(policy, expect, author);
+        let proposal = Proposal::one(Step::put(policy, expect), by);
         let committed = self.propose(proposal).await?;
         // A store that answers a put without the policy has lost it to a bug of its own.
         let nothing = || ControlError::Broken(format!("policy {id}: written, but not to be found"));
-        Ok(Outcome::Stored(committed.stored.ok_or_else(nothing)?))
+        let stored = committed.stored().ok_or_else(nothing)?;
+        Ok(Outcome::Stored(Arc::clone(stored)))
     }
 
     async fn propose(&self, proposal: Proposal) -> Result<Committed, Lost> {
@@ -250,7 +280,11 @@ impl Control {
 
     fn warnings(&self, policy: &Policy) -> Result<Vec<Warning>, ControlError> {
         let namespace = &policy.id().namespace;
-        let neighbours = self.store.list(Some(namespace), None, MAX_NEIGHBOURS)?;
+        let neighbours = self.store.list(&Query {
+            namespace: Some(namespace),
+            limit: Some(MAX_NEIGHBOURS),
+            ..Query::default()
+        })?;
         let neighbours = neighbours.policies.iter().map(|stored| &stored.policy);
         Ok(warnings::of(policy, neighbours))
     }

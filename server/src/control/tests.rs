@@ -9,7 +9,9 @@ use fusebox_core::policy::rules::Rules;
 use fusebox_core::policy::selector::{Glob, Selector};
 
 use super::*;
-use crate::store::{BoxFuture, ReadError, Vitals, Watch, memory};
+use crate::store::{
+    BoxFuture, Changes, ReadError, Retention, Stretch, Version, Vitals, Watch, memory,
+};
 
 fn id(name: &str) -> PolicyId {
     PolicyId::new("default", name).unwrap()
@@ -51,12 +53,13 @@ fn with_description(policy: Policy, description: &str) -> Policy {
 }
 
 fn memory() -> Arc<dyn Store> {
-    memory::open(Arc::new(SystemTime::now)).unwrap()
+    memory::open(Arc::new(SystemTime::now), Retention::default()).unwrap()
 }
 
 fn intent() -> Intent {
     Intent {
         author: "ann".into(),
+        source: "192.0.2.1".into(),
         validate_only: false,
     }
 }
@@ -101,6 +104,10 @@ impl Store for Contested {
         self.store.incarnation()
     }
 
+    fn adopted(&self) -> bool {
+        self.store.adopted()
+    }
+
     fn append(&self, proposal: Proposal) -> BoxFuture<'static, Result<Committed, AppendError>> {
         let left = self.races.load(Ordering::Relaxed);
         if left > 0 {
@@ -115,13 +122,34 @@ impl Store for Contested {
         self.store.get(id)
     }
 
-    fn list(
+    fn list(&self, query: &Query<'_>) -> Result<Page, ReadError> {
+        self.store.list(query)
+    }
+
+    fn concerning(&self, namespace: &Namespace, service: &str) -> Result<Page, ReadError> {
+        self.store.concerning(namespace, service)
+    }
+
+    fn versions(
         &self,
-        namespace: Option<&Namespace>,
-        after: Option<&PolicyId>,
+        id: &PolicyId,
+        before: Option<Revision>,
         limit: usize,
-    ) -> Result<Page, ReadError> {
-        self.store.list(namespace, after, limit)
+    ) -> Result<Stretch, ReadError> {
+        self.store.versions(id, before, limit)
+    }
+
+    fn changes(
+        &self,
+        filter: &(dyn Fn(&Version) -> bool + Sync),
+        before: Option<(Revision, u32)>,
+        limit: usize,
+    ) -> Result<Changes, ReadError> {
+        self.store.changes(filter, before, limit)
+    }
+
+    fn watch_after(&self, revision: Revision) -> Result<Watch, ReadError> {
+        self.store.watch_after(revision)
     }
 
     fn watch(&self) -> Result<Watch, ReadError> {
@@ -141,9 +169,18 @@ impl Store for Contested {
     }
 }
 
+fn by_rival(step: Step) -> Proposal {
+    let by = Provenance {
+        author: "rival".into(),
+        source: "192.0.2.2".into(),
+        cause: Cause::Update,
+    };
+    Proposal::one(step, by)
+}
+
 /// What a rival writes: the same policy with a higher priority.
 fn rival() -> Proposal {
-    Proposal::put(with_priority(policy("a"), 9), Expect::Anything, "rival")
+    by_rival(Step::put(with_priority(policy("a"), 9), Expect::Anything))
 }
 
 fn describe(existing: Option<Policy>) -> Result<Policy, Violations> {
@@ -221,7 +258,7 @@ async fn an_update_of_a_policy_that_vanishes_meanwhile_finds_none() {
         .create(policy("a"), intent())
         .await
         .unwrap();
-    let remove = || Proposal::delete(id("a"), Expect::Present, "rival");
+    let remove = || by_rival(Step::delete(id("a"), Expect::Present));
     let control = Contested::control(&store, 1, remove);
     let error = control.update(update(None), intent()).await.unwrap_err();
     assert_eq!(error, ControlError::NotFound(id("a")));

@@ -23,7 +23,7 @@ pub(super) async fn follow(
 ) {
     while let Some(next) = stop.run_until_cancelled(watch.next()).await {
         match next {
-            Ok(event) => tally.woken(hub.apply(&event)),
+            Ok(write) => tally.woken(hub.apply(&write)),
             Err(WatchError::Lagged { missed }) => {
                 warn!(missed, "fell behind the store; taking its whole state anew");
                 let Ok(anew) = store.watch() else { break };

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use super::MAX_SNAPSHOT_BYTES;
 use super::frame::Frame;
 use crate::room::Crowded;
-use crate::store::Event;
+use crate::store::Committed;
 
 /// One audience's snapshot, and its bytes once somebody has asked for them.
 #[derive(Debug)]
@@ -64,6 +64,7 @@ pub(super) type Sizes = HashMap<PolicyId, usize>;
 /// All audiences.
 pub(super) struct Hub {
     incarnation: Incarnation,
+    adopted: bool,
     state: Mutex<State>,
 }
 
@@ -74,19 +75,21 @@ struct State {
 }
 
 impl Hub {
-    /// The state at `revision`, with nobody listening.
+    /// The state at `revision` of a store that is `adopted` or not, with nobody listening.
     pub(super) fn new(
         incarnation: Incarnation,
+        adopted: bool,
         revision: Revision,
         policies: Vec<Arc<Stored>>,
     ) -> Self {
         let state = State {
             sizes: sizes(&policies),
-            history: History::new(incarnation, revision, policies),
+            history: History::new(incarnation, adopted, revision, policies),
             channels: HashMap::new(),
         };
         Self {
             incarnation,
+            adopted,
             state: Mutex::new(state),
         }
     }
@@ -108,14 +111,14 @@ impl Hub {
     }
 
     /// Takes a change in, and tells whom it concerns; the answer is how many audiences those are.
-    pub(super) fn apply(&self, event: &Event) -> usize {
-        self.lock().apply(event)
+    pub(super) fn apply(&self, write: &Committed) -> usize {
+        self.lock().apply(write)
     }
 
     /// Starts again from the state at `revision`; tells every audience for which it is news.
     pub(super) fn rebuild(&self, revision: Revision, policies: Vec<Arc<Stored>>) -> usize {
         let sizes = sizes(&policies);
-        let history = History::new(self.incarnation, revision, policies);
+        let history = History::new(self.incarnation, self.adopted, revision, policies);
         self.lock().rebuild(history, sizes)
     }
 
@@ -142,13 +145,16 @@ impl State {
         editions
     }
 
-    fn apply(&mut self, event: &Event) -> usize {
-        match &event.stored {
-            Some(stored) => self.sizes.insert(event.id.clone(), size(stored)),
-            None => self.sizes.remove(&event.id),
-        };
-        let stored = event.stored.as_ref();
-        let touched = self.history.apply(event.revision, &event.id, stored);
+    fn apply(&mut self, write: &Committed) -> usize {
+        let changes = write.versions.iter();
+        let changes = changes.map(|version| (&version.id, version.stored.as_ref()));
+        for (id, stored) in changes.clone() {
+            match stored {
+                Some(stored) => self.sizes.insert(id.clone(), size(stored)),
+                None => self.sizes.remove(id),
+            };
+        }
+        let touched = self.history.apply(write.revision, changes);
         for (audience, snapshot) in &touched {
             self.publish(audience, Arc::clone(snapshot));
         }

@@ -129,7 +129,8 @@ impl Distribution {
     ) -> Result<Arc<Self>, ReadError> {
         let mut watch = store.watch()?;
         let policies = std::mem::take(&mut watch.policies);
-        let hub = Hub::new(store.incarnation(), watch.revision, policies);
+        let (incarnation, adopted) = (store.incarnation(), store.adopted());
+        let hub = Hub::new(incarnation, adopted, watch.revision, policies);
         let distribution = Arc::new(Self {
             hub: Arc::new(hub),
             fleet: Arc::clone(&fleet),

@@ -136,6 +136,7 @@ mod tests {
     fn edition(revision: u64, digest: u64) -> Arc<Edition> {
         let snapshot = Snapshot {
             incarnation: Incarnation(7),
+            adopted: false,
             revision: Revision(revision),
             digest: Digest(digest),
             policies: Vec::new(),

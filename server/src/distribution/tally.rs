@@ -15,7 +15,7 @@ pub(super) enum Trouble {
     Invalid,
     /// A message of a kind this server does not know.
     Unknown,
-    /// An operation beyond those a session may declare.
+    /// An operation beyond those a session may declare, or beyond what is kept of all.
     OverDeclared,
 }
 

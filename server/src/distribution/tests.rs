@@ -10,7 +10,9 @@ use fusebox_core::revision::{Incarnation, Revision};
 use fusebox_core::sync::Audience;
 
 use super::*;
-use crate::store::{Event, Expect, Proposal, WATCH_EVENTS, memory};
+use crate::store::{
+    Cause, Committed, Expect, Proposal, Provenance, Retention, Step, Version, WATCH_EVENTS, memory,
+};
 
 const PACE: Pace = Pace {
     report_interval: Duration::from_secs(5),
@@ -48,17 +50,32 @@ fn stored(name: &str, service: &str, revision: u64) -> Arc<Stored> {
     })
 }
 
-fn event(stored: &Arc<Stored>) -> Event {
-    Event {
+fn by() -> Provenance {
+    Provenance {
+        author: "test".into(),
+        source: "192.0.2.1".into(),
+        cause: Cause::Create,
+    }
+}
+
+fn event(stored: &Arc<Stored>) -> Committed {
+    let version = Version {
         revision: stored.revision,
         id: stored.policy.id().clone(),
         stored: Some(Arc::clone(stored)),
+        replaced: None,
+        time: SystemTime::UNIX_EPOCH,
+        by: Arc::new(by()),
+    };
+    Committed {
+        revision: stored.revision,
+        versions: [Arc::new(version)].into(),
     }
 }
 
 fn hub() -> Arc<Hub> {
     let policies = vec![stored("a", "checkout", 1)];
-    Arc::new(Hub::new(Incarnation(7), Revision(1), policies))
+    Arc::new(Hub::new(Incarnation(7), false, Revision(1), policies))
 }
 
 #[test]
@@ -119,6 +136,17 @@ async fn taken_anew_the_state_is_told_to_those_for_whom_it_is_news() {
 }
 
 #[test]
+fn an_adopted_store_says_so_to_all_also_when_its_state_was_taken_anew() {
+    let hub = Arc::new(Hub::new(Incarnation(7), true, Revision(0), Vec::new()));
+    let (_member, edition) = hub.join(audience("checkout"));
+    assert!(edition.snapshot.adopted);
+    hub.rebuild(Revision(1), vec![stored("a", "checkout", 1)]);
+    let (_other, edition) = hub.join(audience("checkout"));
+    assert!(edition.snapshot.adopted);
+    assert_eq!(edition.snapshot.revision, Revision(1));
+}
+
+#[test]
 fn a_replaced_policy_does_not_count_twice_against_the_bound() {
     let hub = hub();
     let _member = hub.join(audience("checkout"));
@@ -162,7 +190,7 @@ fn a_replaced_policy_does_not_count_twice_against_the_bound() {
 /// On one thread, so that the follower stands still while this test does not wait.
 #[tokio::test(flavor = "current_thread")]
 async fn a_follower_that_fell_behind_misses_no_change() {
-    let store = memory::open(Arc::new(SystemTime::now)).unwrap();
+    let store = memory::open(Arc::new(SystemTime::now), Retention::default()).unwrap();
     let fleet = Arc::new(FleetWatch::new(PACE.report_interval));
     let stop = CancellationToken::new();
     let distribution = Distribution::start(Arc::clone(&store), PACE, fleet, stop).unwrap();
@@ -170,8 +198,8 @@ async fn a_follower_that_fell_behind_misses_no_change() {
     let writes = WATCH_EVENTS as u64 + 10;
     for i in 1..=writes {
         let name = format!("p{i}");
-        let put = Proposal::put(policy(&name, "checkout"), Expect::Absent, "test");
-        drop(store.append(put));
+        let put = Step::put(policy(&name, "checkout"), Expect::Absent);
+        drop(store.append(Proposal::one(put, by())));
         while store.revision() < Revision(i) {
             std::thread::yield_now();
         }
@@ -186,7 +214,7 @@ async fn a_follower_that_fell_behind_misses_no_change() {
 
 #[tokio::test]
 async fn a_store_that_is_closed_cannot_be_followed() {
-    let store = memory::open(Arc::new(SystemTime::now)).unwrap();
+    let store = memory::open(Arc::new(SystemTime::now), Retention::default()).unwrap();
     store.close().await;
     let fleet = Arc::new(FleetWatch::new(PACE.report_interval));
     let started = Distribution::start(store, PACE, fleet, CancellationToken::new());

@@ -95,10 +95,20 @@ fn reflection() -> Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
 }
 
-/// Who sent a request, as far as the connection tells.
-fn author<T>(request: &Request<T>) -> String {
+/// The metadata in which a client says who writes.
+const AUTHOR: &str = "fusebox-author";
+/// Longest author that is kept, in bytes.
+const AUTHOR_BYTES: usize = 256;
+
+/// Who sent a request, as it says itself or else by its address; and that address.
+fn author<T>(request: &Request<T>) -> (String, String) {
     let address = request.remote_addr();
-    address.map_or_else(|| "unknown".to_owned(), |address| address.ip().to_string())
+    let source = address.map_or_else(|| "unknown".to_owned(), |address| address.ip().to_string());
+    let said = request.metadata().get(AUTHOR);
+    let said = said.and_then(|said| said.to_str().ok()).map(str::trim);
+    let author = said.filter(|said| !said.is_empty()).unwrap_or(&source);
+    let author = author[..author.floor_char_boundary(AUTHOR_BYTES)].to_owned();
+    (author, source)
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ impl PolicyService for Policies {
         &self,
         request: Request<v1::CreatePolicyRequest>,
     ) -> Result<Response<v1::CreatePolicyResponse>, Status> {
-        let author = author(&request);
+        let (author, source) = author(&request);
         let v1::CreatePolicyRequest {
             policy,
             validate_only,
@@ -32,6 +32,7 @@ impl PolicyService for Policies {
         let policy = policy_from_wire(&required(policy)?).map_err(status::invalid)?;
         let intent = Intent {
             author,
+            source,
             validate_only,
         };
         let written = self.0.create(policy, intent).await.map_err(status::of)?;
@@ -85,7 +86,7 @@ impl PolicyService for Policies {
         &self,
         request: Request<v1::UpdatePolicyRequest>,
     ) -> Result<Response<v1::UpdatePolicyResponse>, Status> {
-        let author = author(&request);
+        let (author, source) = author(&request);
         let v1::UpdatePolicyRequest {
             policy,
             update_mask,
@@ -107,6 +108,7 @@ impl PolicyService for Policies {
         };
         let intent = Intent {
             author,
+            source,
             validate_only,
         };
         let written = self.0.update(update, intent).await.map_err(status::of)?;
@@ -120,7 +122,7 @@ impl PolicyService for Policies {
         &self,
         request: Request<v1::DeletePolicyRequest>,
     ) -> Result<Response<v1::DeletePolicyResponse>, Status> {
-        let author = author(&request);
+        let (author, source) = author(&request);
         let request = request.into_inner();
         let delete = Delete {
             id: policy_id_from_wire(&request.namespace, &request.name).map_err(status::invalid)?,
@@ -129,6 +131,7 @@ impl PolicyService for Policies {
         };
         let intent = Intent {
             author,
+            source,
             validate_only: request.validate_only,
         };
         let revision = self.0.delete(delete, intent).await.map_err(status::of)?.0;

@@ -74,7 +74,7 @@ impl StreamingService<ConnectRequest> for Connect {
     type Future = Ready<Result<Response<Replies>, Status>>;
 
     fn call(&mut self, request: Request<Streaming<ConnectRequest>>) -> Self::Future {
-        let peer = author(&request);
+        let (_, peer) = author(&request);
         let inbound = request.into_inner();
         let inbound = inbound.map(|message| message.map_err(|status| broken(&status)));
         let outgoing = self.0.connect(inbound, peer);

@@ -28,7 +28,7 @@ use tonic_types::StatusExt;
 
 use super::*;
 use crate::distribution::{Pace, Patience};
-use crate::store::{Store, memory};
+use crate::store::{Retention, Store, memory};
 
 /// Within which whatever is waited for must have happened.
 const SOON: Duration = Duration::from_secs(20);
@@ -42,6 +42,7 @@ struct Server {
     endpoint: Endpoint,
     store: Arc<dyn Store>,
     distribution: Arc<Distribution>,
+    aggregate: Arc<FleetWatch>,
     stop: CancellationToken,
     serving: JoinHandle<()>,
 }
@@ -52,12 +53,13 @@ impl Server {
     }
 
     async fn start_with(pace: Pace, patience: Patience) -> Self {
-        let store = memory::open(Arc::new(SystemTime::now)).unwrap();
+        let store = memory::open(Arc::new(SystemTime::now), Retention::default()).unwrap();
         let stop = CancellationToken::new();
         let fleet = Arc::new(FleetWatch::new(pace.report_interval));
-        let (shared, aggregate) = (Arc::clone(&store), Arc::clone(&fleet));
+        let (shared, told) = (Arc::clone(&store), Arc::clone(&fleet));
+        let aggregate = Arc::clone(&fleet);
         let distribution =
-            Distribution::start_with(shared, pace, patience, aggregate, stop.clone()).unwrap();
+            Distribution::start_with(shared, pace, patience, told, stop.clone()).unwrap();
         let room = Arc::clone(&distribution);
         let health = health::Health::new();
         let routes = routes(Parts {
@@ -82,6 +84,7 @@ impl Server {
             endpoint: uri.parse().unwrap(),
             store,
             distribution,
+            aggregate,
             stop,
             serving,
         }

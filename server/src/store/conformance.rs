@@ -7,16 +7,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::thread;
 
-use fusebox_core::key::{Namespace, PolicyId};
-use fusebox_core::policy::Stored;
+use fusebox_core::key::{Labels, Namespace, PolicyId};
+use fusebox_core::policy::selector::{Glob, Selector};
+use fusebox_core::policy::{Policy, Stored};
 use fusebox_core::revision::Revision;
 
 use super::fixture::{
-    AUTHOR, append_all, conflict, delete_if, id, policy, put, put_if, revisions, run,
+    AUTHOR, append_all, by, conflict, delete_if, id, policy, put, put_if, revisions, run, set,
 };
 use super::{
-    AppendError, Event, Expect, Proposal, ReadError, Store, WATCH_EVENTS, WRITE_BYTES, Watch,
-    WatchError,
+    AppendError, Cause, Expect, Page, Proposal, Query, ReadError, Step, Store, VERSION_BYTES,
+    Version, WATCH_EVENTS, WRITE_BYTES, WRITE_VERSIONS, Watch, WatchError,
 };
 
 /// One test a claim: `$open` returns a store and whatever must outlive it.
@@ -45,6 +46,16 @@ macro_rules! conform {
             a_watch_hears_each_change_once_and_in_order_from_concurrent_writers
             a_watch_begun_amid_writes_has_neither_gap_nor_overlap
             a_watch_that_lags_is_told_and_stays_ended
+            a_set_takes_one_revision_and_is_seen_whole
+            a_set_is_refused_whole_over_one_conflict
+            a_set_that_names_a_policy_twice_or_none_is_refused
+            a_set_beyond_its_bounds_is_refused
+            a_page_holds_only_what_concerns_the_service_and_is_the_owners
+            what_concerns_a_service_is_found_without_a_page
+            every_version_is_kept_the_newest_first
+            a_deleted_policy_keeps_its_past_and_a_new_one_of_its_name_goes_on
+            the_changes_of_late_come_with_what_they_replaced
+            a_watch_goes_on_from_any_revision_that_has_been
             closing_commits_what_is_queued_and_ends_reads_and_watches
             closing_twice_is_harmless
         }
@@ -184,18 +195,19 @@ pub(super) async fn of_concurrent_creations_of_one_name_exactly_one_wins(store: 
 pub(super) async fn get_after_append_sees_it(store: Subject) {
     assert_eq!(store.get(&id("a")), Ok(None));
     for attempt_ms in 1..=20 {
-        let proposal = Proposal::put(policy("a", attempt_ms), Expect::Anything, AUTHOR);
+        let step = Step::put(policy("a", attempt_ms), Expect::Anything);
+        let proposal = Proposal::one(step, by(Cause::Update));
         let committed = store.append(proposal).await.unwrap();
         let found = store.get(&id("a")).unwrap().unwrap();
         assert_eq!(found.policy, policy("a", attempt_ms));
         assert_eq!(found.revision, committed.revision);
-        assert_eq!(Some(found), committed.stored);
+        assert_eq!(Some(&found), committed.stored());
     }
     let committed = store
         .append(delete_if("a", Expect::Anything))
         .await
         .unwrap();
-    assert_eq!(committed.stored, None);
+    assert_eq!(committed.stored(), None);
     assert_eq!(store.get(&id("a")), Ok(None));
 }
 
@@ -209,10 +221,8 @@ pub(super) async fn creation_time_stays_while_update_time_and_author_move(store:
     let first = stored(&store, put("a")).await;
     assert_eq!(first.create_time, first.update_time);
     assert_eq!(first.updated_by, AUTHOR);
-    let by_bob = Proposal {
-        author: "bob".into(),
-        ..put("a")
-    };
+    let mut by_bob = put("a");
+    by_bob.by.author = "bob".into();
     let second = stored(&store, by_bob).await;
     assert_eq!(second.create_time, first.create_time);
     assert!(second.update_time > first.update_time);
@@ -230,7 +240,7 @@ pub(super) async fn delete_then_create_starts_anew(store: Subject) {
 }
 
 async fn stored(store: &Subject, proposal: Proposal) -> Arc<Stored> {
-    store.append(proposal).await.unwrap().stored.unwrap()
+    Arc::clone(store.append(proposal).await.unwrap().stored().unwrap())
 }
 
 pub(super) async fn namespaces_do_not_meet(store: Subject) {
@@ -265,14 +275,14 @@ pub(super) async fn pages_come_in_order_without_gap_or_repetition(store: Subject
             "{limit} a page"
         );
     }
-    let none = store.list(None, None, 0).unwrap();
+    let none = page(&store, None, None, 0);
     assert_eq!((none.policies.len(), none.more), (0, true));
 }
 
 pub(super) async fn a_page_goes_on_behind_a_policy_that_is_gone(store: Subject) {
     append_all(&*store, ["a", "b", "c"].map(put)).await;
     store.append(delete_if("b", Expect::Present)).await.unwrap();
-    let page = store.list(None, Some(&id("b")), 9).unwrap();
+    let page = page(&store, None, Some(&id("b")), 9);
     assert_eq!(ids(&page.policies), [id("c")]);
     assert_eq!((page.revision, page.more), (Revision(4), false));
 }
@@ -290,9 +300,9 @@ pub(super) async fn a_namespace_is_listed_alone(store: Subject) {
         }
     }
     let b = Namespace::new("b").unwrap();
-    let ahead = store.list(Some(&b), Some(&id("a/z")), 9).unwrap();
+    let ahead = page(&store, Some(&b), Some(&id("a/z")), 9);
     assert_eq!(ids(&ahead.policies), [id("b/0"), id("b/a")]);
-    let behind = store.list(Some(&b), Some(&id("c/0")), 9).unwrap();
+    let behind = page(&store, Some(&b), Some(&id("c/0")), 9);
     assert_eq!((behind.policies.len(), behind.more), (0, false));
 }
 
@@ -300,10 +310,25 @@ fn ids(policies: &[Arc<Stored>]) -> Vec<PolicyId> {
     policies.iter().map(|s| s.policy.id().clone()).collect()
 }
 
+fn page(
+    store: &Subject,
+    namespace: Option<&Namespace>,
+    after: Option<&PolicyId>,
+    limit: usize,
+) -> Page {
+    let query = Query {
+        namespace,
+        after,
+        limit: Some(limit),
+        ..Query::default()
+    };
+    store.list(&query).unwrap()
+}
+
 fn all_pages(store: &Subject, namespace: Option<&Namespace>, limit: usize) -> Vec<PolicyId> {
     let mut all: Vec<PolicyId> = Vec::new();
     loop {
-        let page = store.list(namespace, all.last(), limit).unwrap();
+        let page = page(store, namespace, all.last(), limit);
         assert_eq!(page.revision, store.revision());
         assert!(page.policies.len() == limit || !page.more);
         all.extend(ids(&page.policies));
@@ -314,14 +339,12 @@ fn all_pages(store: &Subject, namespace: Option<&Namespace>, limit: usize) -> Ve
 }
 
 pub(super) async fn a_write_too_large_for_the_disk_is_refused_and_named(store: Subject) {
-    let too_large = Proposal {
-        author: "x".repeat(WRITE_BYTES),
-        ..put("a")
-    };
+    let mut too_large = put("a");
+    too_large.by.author = "x".repeat(VERSION_BYTES);
     match store.append(too_large).await {
         Err(AppendError::TooLarge { id: named, bytes }) => {
             assert_eq!(named, id("a"));
-            assert!(bytes > WRITE_BYTES);
+            assert!(bytes > VERSION_BYTES);
         }
         other => panic!("{other:?}"),
     }
@@ -386,24 +409,26 @@ async fn follow(mut watch: Watch, until: Revision) -> BTreeMap<PolicyId, Arc<Sto
         .collect();
     let mut at = watch.revision;
     while at < until {
-        let Event {
-            revision,
-            id,
-            stored,
-        } = watch.next().await.unwrap();
-        assert_eq!(revision, at.next());
-        at = revision;
-        match stored {
-            Some(stored) => known.insert(id, stored),
-            None => Some(known.remove(&id).expect("only what is there is deleted")),
-        };
+        let write = watch.next().await.unwrap();
+        assert_eq!(write.revision, at.next());
+        at = write.revision;
+        for version in &*write.versions {
+            match &version.stored {
+                Some(stored) => known.insert(version.id.clone(), Arc::clone(stored)),
+                None => Some(
+                    known
+                        .remove(&version.id)
+                        .expect("only what is there is deleted"),
+                ),
+            };
+        }
     }
     known
 }
 
 fn everything(store: &Subject) -> BTreeMap<PolicyId, Arc<Stored>> {
-    let page = store.list(None, None, usize::MAX).unwrap();
-    page.policies
+    super::fixture::all(&**store)
+        .policies
         .into_iter()
         .map(|stored| (stored.policy.id().clone(), stored))
         .collect()
@@ -458,7 +483,7 @@ pub(super) async fn closing_commits_what_is_queued_and_ends_reads_and_watches(st
     let refused = store.append(put("a")).await;
     assert!(matches!(refused, Err(AppendError::Unavailable { .. })));
     assert_eq!(store.get(&id("a")), Err(ReadError::Closed));
-    assert_eq!(store.list(None, None, 1), Err(ReadError::Closed));
+    assert_eq!(store.list(&Query::default()), Err(ReadError::Closed));
     assert_eq!(store.watch().unwrap_err(), ReadError::Closed);
 }
 
@@ -467,4 +492,262 @@ pub(super) async fn closing_twice_is_harmless(store: Subject) {
     first.await;
     second.await;
     store.close().await;
+}
+
+pub(super) async fn a_set_takes_one_revision_and_is_seen_whole(store: Subject) {
+    append_all(&*store, [put("a"), put("b")]).await;
+    let mut watch = store.watch().unwrap();
+    let steps = [
+        Step::put(policy("a", 2), Expect::Exactly(Revision(1))),
+        Step::delete(id("b"), Expect::Present),
+        Step::put(policy("c", 2), Expect::Absent),
+    ];
+    let committed = store.append(set(steps)).await.unwrap();
+    assert_eq!(committed.revision, Revision(3));
+    let made: Vec<_> = committed.versions.iter().map(|v| told(v)).collect();
+    let expected = [
+        ("a", Some(2), Some(1)),
+        ("b", None, Some(2)),
+        ("c", Some(2), None),
+    ];
+    assert_eq!(
+        made,
+        expected.map(|(name, ms, replaced)| (id(name), ms, replaced))
+    );
+    assert_eq!(watch.next().await, Ok(committed));
+    assert_eq!(store.revision(), Revision(3));
+    let page = super::fixture::all(&*store);
+    assert_eq!(ids(&page.policies), [id("a"), id("c")]);
+    assert!(
+        page.policies
+            .iter()
+            .all(|stored| stored.revision == Revision(3))
+    );
+    assert_eq!(revisions(vec![store.append(put("a")).await]), [4]);
+}
+
+/// Whose version, its attempt timeout in milliseconds, the revision it replaced.
+fn told(version: &Version) -> (PolicyId, Option<u64>, Option<u64>) {
+    let attempt = |stored: &Arc<Stored>| stored.policy.rules().timeout.attempt.unwrap();
+    let milliseconds = version.stored.as_ref().map(attempt);
+    let milliseconds = milliseconds.map(|attempt| u64::try_from(attempt.as_millis()).unwrap());
+    (
+        version.id.clone(),
+        milliseconds,
+        version.replaced.map(|revision| revision.0),
+    )
+}
+
+pub(super) async fn a_set_is_refused_whole_over_one_conflict(store: Subject) {
+    store.append(put("a")).await.unwrap();
+    let steps = [
+        Step::put(policy("b", 1), Expect::Absent),
+        Step::put(policy("a", 1), Expect::Absent),
+        Step::put(policy("c", 1), Expect::Absent),
+    ];
+    let answers = append_all(&*store, [set(steps), put_if("b", Expect::Absent)]).await;
+    assert_eq!(answers[0], conflict("a", Expect::Absent, Some(1)));
+    assert_eq!(answers[1].as_ref().unwrap().revision, Revision(2));
+    assert_eq!(store.get(&id("c")), Ok(None));
+}
+
+pub(super) async fn a_set_that_names_a_policy_twice_or_none_is_refused(store: Subject) {
+    let twice = ["a", "b", "a"].map(|name| Step::put(policy(name, 1), Expect::Anything));
+    for malformed in [set(twice), set([])] {
+        assert_eq!(store.append(malformed).await, Err(AppendError::Malformed));
+    }
+    assert_eq!(store.revision(), Revision::ZERO);
+    assert_eq!(super::fixture::all(&*store).policies, []);
+}
+
+pub(super) async fn a_set_beyond_its_bounds_is_refused(store: Subject) {
+    let named = |n: usize| Step::put(policy(&format!("p{n}"), 1), Expect::Anything);
+    let many = set((0..=WRITE_VERSIONS).map(named));
+    let count = WRITE_VERSIONS + 1;
+    assert_eq!(
+        store.append(many).await,
+        Err(AppendError::TooMany { count })
+    );
+    let mut much = set((0..20).map(named));
+    much.by.author = "x".repeat(VERSION_BYTES / 2 - 4096);
+    much.by.source = "x".repeat(4000);
+    much.steps.extend((20..80).map(named));
+    match store.append(much).await {
+        Err(AppendError::TooMuch { bytes }) => assert!(bytes > WRITE_BYTES),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(store.revision(), Revision::ZERO);
+    let most = set((0..WRITE_VERSIONS).map(named));
+    assert_eq!(revisions(vec![store.append(most).await]), [1]);
+}
+
+/// A policy of one owner for one service.
+fn of(name: &str, owner: &str, service: &str) -> Proposal {
+    let mut draft = policy(name, 1).into_draft();
+    draft.owner = owner.into();
+    let service = Some(Glob::new(service).unwrap());
+    draft.selector = Selector::new(service, None, None, Labels::default()).unwrap();
+    let step = Step::put(Policy::new(draft).unwrap(), Expect::Anything);
+    Proposal::one(step, by(Cause::Update))
+}
+
+async fn owned(store: &Subject) {
+    let proposals = [
+        of("a", "x", "checkout"),
+        of("b", "y", "check*"),
+        of("c", "x", "search"),
+        of("other/d", "x", "checkout"),
+        put("e"),
+    ];
+    append_all(&**store, proposals).await;
+}
+
+pub(super) async fn a_page_holds_only_what_concerns_the_service_and_is_the_owners(store: Subject) {
+    owned(&store).await;
+    let default = Namespace::default_namespace();
+    let everywhere = (None, Some("checkout"), None);
+    let here = (Some(&default), Some("checkout"), None);
+    let cases = [
+        (everywhere, vec!["a", "b", "e", "other/d"]),
+        (here, vec!["a", "b", "e"]),
+        ((None, None, Some("x")), vec!["a", "c", "other/d"]),
+        ((Some(&default), Some("checkout"), Some("x")), vec!["a"]),
+        ((None, None, Some("nobody")), vec![]),
+    ];
+    for ((namespace, service, owner), expected) in cases {
+        let expected: Vec<_> = expected.into_iter().map(id).collect();
+        for limit in 1..=4 {
+            let mut found: Vec<PolicyId> = Vec::new();
+            loop {
+                let page = store.list(&Query {
+                    namespace,
+                    service,
+                    owner,
+                    after: found.last().cloned().as_ref(),
+                    limit: Some(limit),
+                });
+                let page = page.unwrap();
+                found.extend(ids(&page.policies));
+                if !page.more {
+                    break;
+                }
+            }
+            assert_eq!(found, expected);
+        }
+    }
+}
+
+pub(super) async fn what_concerns_a_service_is_found_without_a_page(store: Subject) {
+    owned(&store).await;
+    let default = Namespace::default_namespace();
+    let page = store.concerning(&default, "checkout").unwrap();
+    assert_eq!(ids(&page.policies), ["a", "b", "e"].map(id));
+    assert_eq!((page.revision, page.more), (Revision(5), false));
+}
+
+pub(super) async fn every_version_is_kept_the_newest_first(store: Subject) {
+    for attempt_ms in 1..=5 {
+        let step = Step::put(policy("a", attempt_ms), Expect::Anything);
+        store
+            .append(Proposal::one(step, by(Cause::Rollback)))
+            .await
+            .unwrap();
+        store.append(put("b")).await.unwrap();
+    }
+    let all = store.versions(&id("a"), None, 9).unwrap();
+    assert_eq!((all.more, all.pruned), (false, false));
+    let versions: Vec<_> = all.versions.iter().map(|version| told(version)).collect();
+    let replaced = [Some(7), Some(5), Some(3), Some(1), None];
+    let expected = (1..=5)
+        .rev()
+        .zip(replaced)
+        .map(|(ms, replaced)| (id("a"), Some(ms), replaced));
+    assert_eq!(versions, expected.collect::<Vec<_>>());
+    assert_eq!(*all.versions[0].by, by(Cause::Rollback));
+    let older = store.versions(&id("a"), Some(Revision(7)), 2).unwrap();
+    let found: Vec<_> = older
+        .versions
+        .iter()
+        .map(|version| version.revision.0)
+        .collect();
+    assert_eq!((found, older.more), (vec![5, 3], true));
+    let none = store.versions(&id("never"), None, 9).unwrap();
+    assert_eq!(
+        (none.versions.len(), none.more, none.pruned),
+        (0, false, false)
+    );
+}
+
+pub(super) async fn a_deleted_policy_keeps_its_past_and_a_new_one_of_its_name_goes_on(
+    store: Subject,
+) {
+    store.append(put("a")).await.unwrap();
+    store.append(delete_if("a", Expect::Present)).await.unwrap();
+    let stretch = store.versions(&id("a"), None, 9).unwrap();
+    let versions: Vec<_> = stretch
+        .versions
+        .iter()
+        .map(|version| told(version))
+        .collect();
+    assert_eq!(
+        versions,
+        [(id("a"), None, Some(1)), (id("a"), Some(1), None)]
+    );
+    store.append(put("a")).await.unwrap();
+    let stretch = store.versions(&id("a"), None, 9).unwrap();
+    let revisions: Vec<_> = stretch
+        .versions
+        .iter()
+        .map(|version| version.revision.0)
+        .collect();
+    assert_eq!(revisions, [3, 2, 1]);
+}
+
+pub(super) async fn the_changes_of_late_come_with_what_they_replaced(store: Subject) {
+    append_all(&*store, [put("a"), put("b"), put("a")]).await;
+    let both = [
+        Step::delete(id("a"), Expect::Present),
+        Step::put(policy("c", 9), Expect::Absent),
+    ];
+    store.append(set(both)).await.unwrap();
+    let everything = store.changes(&|_| true, None, 9).unwrap();
+    let places: Vec<_> = everything
+        .changes
+        .iter()
+        .map(|((r, n), _)| (r.0, *n))
+        .collect();
+    assert_eq!(places, [(4, 1), (4, 0), (3, 0), (2, 0), (1, 0)]);
+    let before = everything
+        .before
+        .iter()
+        .map(|before| before.as_ref().map(|v| v.revision.0));
+    assert_eq!(
+        before.collect::<Vec<_>>(),
+        [None, Some(3), Some(1), None, None]
+    );
+    assert_eq!((everything.more, everything.pruned), (false, false));
+    let of_a = |version: &Version| version.id == id("a");
+    let first = store.changes(&of_a, None, 2).unwrap();
+    assert_eq!((first.changes.len(), first.more), (2, true));
+    let rest = store.changes(&of_a, Some(first.changes[1].0), 2).unwrap();
+    assert_eq!((rest.changes[0].0, rest.more), ((Revision(1), 0), false));
+}
+
+pub(super) async fn a_watch_goes_on_from_any_revision_that_has_been(store: Subject) {
+    append_all(&*store, [put("a"), put("b"), put("a")]).await;
+    for after in 0..=3 {
+        let mut watch = store.watch_after(Revision(after)).unwrap();
+        assert_eq!((watch.revision, watch.policies.len()), (Revision(after), 0));
+        for revision in after + 1..=3 {
+            assert_eq!(watch.next().await.unwrap().revision, Revision(revision));
+        }
+    }
+    let mut watch = store.watch_after(Revision(2)).unwrap();
+    store.append(put("c")).await.unwrap();
+    for revision in [3, 4] {
+        assert_eq!(watch.next().await.unwrap().revision, Revision(revision));
+    }
+    let (asked, last) = (Revision(5), Revision(4));
+    let ahead = store.watch_after(asked).unwrap_err();
+    assert_eq!(ahead, ReadError::Ahead { asked, last });
 }

@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use fusebox_core::key::PolicyId;
-use fusebox_core::revision::{Incarnation, Revision};
+use fusebox_core::revision::Revision;
 
-use super::{Expect, QUEUE_SLOTS, WRITE_BYTES};
+use super::{Expect, QUEUE_SLOTS, VERSION_BYTES, WRITE_BYTES, WRITE_VERSIONS};
 
 /// Why a write was not acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,14 +26,29 @@ pub enum AppendError {
         /// The revision it found; `None` if there is no such policy.
         found: Option<Revision>,
     },
-    /// More than [`WRITE_BYTES`] on the disk. Nothing was written.
-    #[error("policy {id}: takes {bytes} bytes on the disk; at most {WRITE_BYTES} are allowed")]
+    /// More than [`VERSION_BYTES`] on the disk. Nothing was written.
+    #[error("policy {id}: takes {bytes} bytes on the disk; at most {VERSION_BYTES} are allowed")]
     TooLarge {
         /// The policy.
         id: PolicyId,
         /// What it would take.
         bytes: usize,
     },
+    /// More than [`WRITE_BYTES`] for all policies together. Nothing was written.
+    #[error("the write takes {bytes} bytes on the disk; at most {WRITE_BYTES} are allowed")]
+    TooMuch {
+        /// What it would take, as far as it was looked at.
+        bytes: usize,
+    },
+    /// More than [`WRITE_VERSIONS`] policies in one write. Nothing was written.
+    #[error("the write changes {count} policies; at most {WRITE_VERSIONS} are allowed")]
+    TooMany {
+        /// How many.
+        count: usize,
+    },
+    /// A write of several steps for one policy, or of none. Nothing was written; this is a bug.
+    #[error("a write must change at least one policy, and each only once")]
+    Malformed,
     /// It does not survive encoding and decoding. Nothing was written; this is a bug.
     #[error("policy {id}: cannot be kept: {problem}")]
     Unfit {
@@ -72,6 +87,24 @@ pub enum ReadError {
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
+    /// Not all changes after the revision asked for are kept.
+    #[error(
+        "changes are kept from behind revision {floor} on; those after {asked} are gone in part"
+    )]
+    Compacted {
+        /// Whence changes were wanted.
+        asked: Revision,
+        /// Whence they can be had.
+        floor: Revision,
+    },
+    /// The revision asked for has not been yet.
+    #[error("revision {asked} has not been yet; the last one is {last}")]
+    Ahead {
+        /// Whence changes were wanted.
+        asked: Revision,
+        /// The last revision.
+        last: Revision,
+    },
 }
 
 /// Why a store cannot be opened. Every acknowledged write is as it was.
@@ -162,30 +195,17 @@ pub enum OpenError {
         /// The revision applied to it.
         applied: Revision,
     },
-    /// The index was made from another journal.
-    #[error(
-        "the index {} is of incarnation {found}, the journal beside it of {expected}: move the \
-         index away and start again, it is rebuilt from the journal", index.display()
-    )]
-    Foreign {
-        /// The index.
-        index: PathBuf,
-        /// Its incarnation.
-        found: Incarnation,
-        /// The journal's.
-        expected: Incarnation,
+    /// There is no store where one was to be found.
+    #[error("there is no journal {}: name a data directory or a backup", file.display())]
+    NoStore {
+        /// The journal that should be there.
+        file: PathBuf,
     },
-    /// The index cannot be opened or read.
-    #[error(
-        "the index {} cannot be used ({problem}): the journal beside it holds everything; move \
-         {} away and start again, it is rebuilt from the journal",
-        index.display(), index.display()
-    )]
-    Index {
-        /// The index.
-        index: PathBuf,
-        /// What is wrong, in one line.
-        problem: String,
+    /// Something is already where something was to be made.
+    #[error("{} exists already and is left as it is: move it away, or name another place", path.display())]
+    Occupied {
+        /// What is there.
+        path: PathBuf,
     },
     /// The system refused something.
     #[error("cannot {action} {}: {source}", path.display())]

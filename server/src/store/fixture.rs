@@ -11,7 +11,9 @@ use fusebox_core::policy::selector::{Glob, Selector};
 use fusebox_core::policy::{Draft, Policy};
 use fusebox_core::revision::Revision;
 
-use super::{AppendError, Change, Clock, Committed, Expect, Proposal, Store};
+use super::{
+    AppendError, Cause, Clock, Committed, Expect, Page, Proposal, Provenance, Query, Step, Store,
+};
 
 /// Who writes in tests.
 pub(super) const AUTHOR: &str = "ann";
@@ -58,24 +60,39 @@ pub(super) fn policy(name: &str, attempt_ms: u64) -> Policy {
 
 /// A put of `name` whatever is there.
 pub(super) fn put(name: &str) -> Proposal {
-    Proposal::put(policy(name, 1), Expect::Anything, AUTHOR)
+    put_if(name, Expect::Anything)
+}
+
+/// Who writes in tests, on some occasion.
+pub(super) fn by(cause: Cause) -> Provenance {
+    Provenance {
+        author: AUTHOR.into(),
+        source: "192.0.2.1".into(),
+        cause,
+    }
+}
+
+/// A write of several steps.
+pub(super) fn set(steps: impl IntoIterator<Item = Step>) -> Proposal {
+    Proposal {
+        steps: steps.into_iter().collect(),
+        by: by(Cause::Apply),
+    }
+}
+
+/// Everything live.
+pub(super) fn all(store: &dyn Store) -> Page {
+    store.list(&Query::default()).unwrap()
 }
 
 /// A put of `name` where `expect` holds.
 pub(super) fn put_if(name: &str, expect: Expect) -> Proposal {
-    Proposal {
-        expect,
-        ..put(name)
-    }
+    Proposal::one(Step::put(policy(name, 1), expect), by(Cause::Update))
 }
 
 /// A delete of `name` where `expect` holds.
 pub(super) fn delete_if(name: &str, expect: Expect) -> Proposal {
-    Proposal {
-        expect,
-        change: Change::Delete(id(name)),
-        author: AUTHOR.into(),
-    }
+    Proposal::one(Step::delete(id(name), expect), by(Cause::Delete))
 }
 
 /// What a write that finds something else is told.

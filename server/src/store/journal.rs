@@ -3,6 +3,9 @@
 //! ```text
 //!   "fusebox journal\n"          the same in every format, so that any server knows what it sees
 //!   frame: JournalHeader         format and incarnation; its framing never changes either
+//!   frame: JournalEntry...       what a compaction kept: some versions of the revisions up to its
+//!   frame: JournalEntry...       floor, then every one behind it
+//!   ----------------------
 //!   frame: JournalEntry...       one commit: its entries, each preceded by its length
 //!   frame: JournalEntry...
 //! ```
@@ -12,37 +15,45 @@
 //! was acknowledged once and is damage, and a bad last one was not. (With a frame an entry, a power
 //! cut could keep a commit's second frame and lose its first, and look like damage.)
 //!
+//! **Compaction** writes what the archive still holds to a file of its own while writes go on, adds
+//! what was committed meanwhile, and takes the journal's name by a rename: at any moment the name
+//! stands for a whole journal.
+//!
 //! Invariants:
 //! - Opening verifies every frame and changes nothing; [`Journal::cut_torn_tail`] is a step apart,
 //!   so that the index may first object that it has seen what is about to be cut.
 //! - A journal comes into being whole, by a rename: one without a good header is damaged.
-//! - Within a journal revisions grow by one without gaps, from 1.
+//! - Within a journal revisions never fall, and behind its floor none is left out.
+//! - Entries of one revision are one write, in its order.
 
+mod draft;
 mod frame;
+mod reader;
 #[cfg(test)]
 mod tests;
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use fusebox_core::revision::{Incarnation, Revision};
-use fusebox_proto::convert::time::timestamp_to_wire;
-use fusebox_proto::store_v1::{JournalEntry, JournalHeader};
-use prost::Message;
+use fusebox_core::revision::Revision;
 
-use self::frame::Found;
+use super::live::Table;
+use super::local::Life;
 use super::lock::{DataDir, sync_dir};
-use super::record::decode_entries;
-use super::{Event, OpenError, record};
+use super::{OpenError, Retention, Version};
+
+pub(super) use self::draft::{Draft, Origins};
+pub(super) use self::reader::Contents;
 
 /// The journal's name in the data directory.
 pub(super) const JOURNAL_FILE: &str = "journal.log";
 const NEW_FILE: &str = "journal.log.new";
 const MAGIC: &[u8] = b"fusebox journal\n";
-/// The highest format this server reads, and the one it writes.
-const FORMAT: u32 = 1;
+/// The highest format this server reads, and the one it writes. 1 had a write an entry.
+const FORMAT: u32 = 2;
 /// Longest remainder that one interrupted write can leave.
 const TORN_BYTES: u64 = (frame::HEAD_BYTES + frame::PAYLOAD_BYTES) as u64;
 
@@ -51,15 +62,30 @@ const TORN_BYTES: u64 = (frame::HEAD_BYTES + frame::PAYLOAD_BYTES) as u64;
 pub(super) struct Journal {
     path: PathBuf,
     file: File,
-    incarnation: Incarnation,
-    last: Revision,
-    /// Where the good frames end, in bytes, and why what follows is none.
-    torn: Option<(u64, String)>,
+    life: Life,
+    created: SystemTime,
+    /// Where the good frames end, in bytes.
+    end: u64,
+    /// Why what follows them is none.
+    torn: Option<String>,
+}
+
+/// Why a commit failed, and what is known of it.
+#[derive(Debug)]
+pub(super) struct CommitError {
+    /// What the system said.
+    pub(super) source: io::Error,
+    /// Whether it is certain that nothing of it will ever be read.
+    pub(super) undone: bool,
 }
 
 impl Journal {
-    /// Verifies the journal in `dir` from end to end; `None` if there is none.
-    pub(super) fn open(dir: &DataDir) -> Result<Option<Self>, OpenError> {
+    /// Verifies the journal in `dir` from end to end and reads what it holds; `None` if there is
+    /// none.
+    pub(super) fn open(
+        dir: &DataDir,
+        retention: Retention,
+    ) -> Result<Option<(Self, Table)>, OpenError> {
         let path = dir.path().join(JOURNAL_FILE);
         let exists = path
             .try_exists()
@@ -67,219 +93,146 @@ impl Journal {
         if !exists {
             return Ok(None);
         }
-        let mut reader = Reader::open(&path)?;
-        while reader.next_commit()?.is_some() {}
+        let contents = reader::read(&path, retention)?;
         let file = File::options()
             .append(true)
             .open(&path)
             .map_err(OpenError::io("write to the journal", &path))?;
-        Ok(Some(Self {
+        let journal = Self {
             path,
             file,
-            incarnation: reader.incarnation,
-            last: reader.last,
-            torn: reader.torn,
-        }))
+            life: contents.life,
+            created: contents.created,
+            end: contents.end,
+            torn: contents.torn,
+        };
+        Ok(Some((journal, contents.table)))
+    }
+
+    /// What stands in a journal that may be in use, or in a copy of one: up to its last whole frame.
+    pub(super) fn read(path: &Path, retention: Retention) -> Result<Contents, OpenError> {
+        reader::read(path, retention)
     }
 
     /// Begins an empty journal; its name appears only once it is whole and on the disk.
-    pub(super) fn create(
-        dir: &DataDir,
-        incarnation: Incarnation,
-        now: SystemTime,
-    ) -> Result<(), OpenError> {
-        let (new, path) = (dir.path().join(NEW_FILE), dir.path().join(JOURNAL_FILE));
-        let header = JournalHeader {
-            format: FORMAT,
-            incarnation: incarnation.0.to_be_bytes().to_vec(),
-            create_time: Some(timestamp_to_wire(now)),
-            ..JournalHeader::default()
+    pub(super) fn create(dir: &DataDir, origins: Origins) -> Result<(), OpenError> {
+        let path = dir.path().join(JOURNAL_FILE);
+        let create = || {
+            let draft = Draft::write(dir.path().join(NEW_FILE), origins, std::iter::empty())?;
+            draft.take_name(&path)?;
+            sync_name(&path)
         };
-        let write = || {
-            let mut file = File::create(&new)?;
-            file.write_all(&[MAGIC, &frame::frame(&header.encode_to_vec())?].concat())?;
-            file.sync_all()?;
-            fs::rename(&new, &path)?;
-            sync_dir(dir.path())
-        };
-        write().map_err(OpenError::io("create the journal", path.clone()))
+        create().map_err(OpenError::io("create the journal", path.clone()))
     }
 
-    /// The life of the store whose journal this is.
-    pub(super) fn incarnation(&self) -> Incarnation {
-        self.incarnation
+    /// Removes what a compaction that did not come to its end has left.
+    pub(super) fn sweep(dir: &DataDir) {
+        // What cannot be removed is written over by the next compaction.
+        let _ = fs::remove_file(dir.path().join(NEW_FILE));
     }
 
-    /// The revision of its last entry; zero if it has none.
-    pub(super) fn last(&self) -> Revision {
-        self.last
+    /// Which store's journal this is.
+    pub(super) fn life(&self) -> Life {
+        self.life
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
+    /// How long it is, in bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.end
+    }
+
     /// Removes the remainder of a write that was interrupted, and therefore never acknowledged.
     pub(super) fn cut_torn_tail(&mut self) -> Result<(), OpenError> {
-        let Some((end, problem)) = self.torn.take() else {
+        let Some(problem) = self.torn.take() else {
             return Ok(());
         };
         tracing::warn!(
-            journal = %self.path.display(), offset = end, %problem,
+            journal = %self.path.display(), offset = self.end, %problem,
             "cutting off an interrupted, never acknowledged write"
         );
-        self.file
-            .set_len(end)
-            .and_then(|()| self.file.sync_all())
+        self.cut()
             .map_err(OpenError::io("cut the torn end of", &self.path))
     }
 
-    /// Hands every event after `after` to `visit`, in order.
-    pub(super) fn replay(
-        &self,
-        after: Revision,
-        mut visit: impl FnMut(Vec<Event>) -> Result<(), OpenError>,
-    ) -> Result<(), OpenError> {
-        let mut reader = Reader::open(&self.path)?;
-        while let Some(mut entries) = reader.next_commit()? {
-            entries.retain(|entry| entry.revision > after.0);
-            let events = entries
-                .into_iter()
-                .map(record::event)
-                .collect::<Result<_, _>>();
-            visit(events.map_err(|problem| reader.damaged(problem))?)?;
-        }
-        Ok(())
+    fn cut(&mut self) -> io::Result<()> {
+        self.file.set_len(self.end)?;
+        self.file.sync_all()
     }
 
     /// The commit: one write, one fdatasync.
     ///
-    /// After an error the file's end is unknown and nothing may be written to it any more: the
-    /// kernel may have dropped the pages it could not write, and report the next sync as good.
-    pub(super) fn commit(&mut self, payload: &[u8]) -> io::Result<()> {
-        self.file.write_all(&frame::frame(payload)?)?;
-        self.file.sync_data()
-    }
-}
-
-/// Goes through a journal frame by frame.
-struct Reader {
-    path: PathBuf,
-    file: BufReader<File>,
-    incarnation: Incarnation,
-    last: Revision,
-    /// Where the frame last read begins, in bytes.
-    offset: u64,
-    /// Where the next one begins.
-    next: u64,
-    torn: Option<(u64, String)>,
-}
-
-impl Reader {
-    fn open(path: &Path) -> Result<Self, OpenError> {
-        let file = File::open(path).map_err(OpenError::io("open the journal", path))?;
-        let mut reader = Self {
-            path: path.to_owned(),
-            file: BufReader::new(file),
-            incarnation: Incarnation(0),
-            last: Revision::ZERO,
-            offset: 0,
-            next: MAGIC.len() as u64,
-            torn: None,
-        };
-        reader.check_magic()?;
-        reader.incarnation = reader.read_header()?;
-        Ok(reader)
-    }
-
-    fn check_magic(&mut self) -> Result<(), OpenError> {
-        let mut magic = [0; MAGIC.len()];
-        match self.file.read_exact(&mut magic) {
-            Ok(()) if magic == MAGIC => Ok(()),
-            Ok(()) => Err(self.damaged("its first line is not a journal's")),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                Err(self.damaged("it ends within its first line"))
-            }
-            Err(error) => Err(self.unreadable(error)),
-        }
-    }
-
-    fn read_header(&mut self) -> Result<Incarnation, OpenError> {
-        let payload = match self.step()? {
-            Found::Frame(payload) => payload,
-            Found::End => return Err(self.damaged("it has no header")),
-            Found::Bad(problem) => return Err(self.damaged(format!("its header: {problem}"))),
-        };
-        let header = JournalHeader::decode(payload.as_slice())
-            .map_err(|error| self.damaged(format!("its header: {error}")))?;
-        if header.format > FORMAT {
-            return Err(OpenError::NewerFormat {
-                file: self.path.clone(),
-                found: header.format,
-                known: FORMAT,
-            });
-        }
-        <[u8; 16]>::try_from(header.incarnation)
-            .map(|bytes| Incarnation(u128::from_be_bytes(bytes)))
-            .map_err(|bytes| self.damaged(format!("an incarnation of {} bytes", bytes.len())))
-    }
-
-    /// The next commit's entries; `None` at the end, torn or not.
-    fn next_commit(&mut self) -> Result<Option<Vec<JournalEntry>>, OpenError> {
-        match self.step()? {
-            Found::Frame(payload) => self.follow(&payload).map(Some),
-            Found::End => Ok(None),
-            Found::Bad(problem) => self.end_torn(problem).map(|()| None),
-        }
-    }
-
-    fn step(&mut self) -> Result<Found, OpenError> {
-        self.offset = self.next;
-        let step = frame::read(&mut self.file).map_err(|error| self.unreadable(error))?;
-        if let Found::Frame(payload) = &step {
-            self.next += (frame::HEAD_BYTES + payload.len()) as u64;
-        }
-        Ok(step)
-    }
-
-    fn follow(&mut self, payload: &[u8]) -> Result<Vec<JournalEntry>, OpenError> {
-        let entries = decode_entries(payload).map_err(|problem| self.damaged(problem))?;
-        for entry in &entries {
-            if Revision(entry.revision) != self.last.next() {
-                let (found, last) = (entry.revision, self.last);
-                return Err(self.damaged(format!("revision {found} follows revision {last}")));
-            }
-            self.last = Revision(entry.revision);
-        }
-        Ok(entries)
-    }
-
-    /// Decides what a bad frame is: the end of an interrupted write, or damage.
-    fn end_torn(&mut self, problem: String) -> Result<(), OpenError> {
-        let mut rest = Vec::new();
-        let from_here = File::open(&self.path).and_then(|mut file| {
-            io::Seek::seek(&mut file, io::SeekFrom::Start(self.offset))?;
-            // One byte more than a torn write can have, to see that there is more.
-            file.take(TORN_BYTES + 1).read_to_end(&mut rest)
+    /// After an error the file's end is unknown: the kernel may have dropped the pages it could not
+    /// write, and report the next sync as good. What is known again, if it succeeds, is that the
+    /// file was cut to where it was before.
+    pub(super) fn commit(&mut self, payload: &[u8]) -> Result<(), CommitError> {
+        let written = frame::frame(payload).and_then(|frame| {
+            self.file.write_all(&frame)?;
+            self.file.sync_data()?;
+            Ok(frame.len() as u64)
         });
-        from_here.map_err(|error| self.unreadable(error))?;
-        let goes_on = rest.get(1..).is_some_and(frame::any_in);
-        if goes_on || rest.len() as u64 > TORN_BYTES {
-            return Err(self.damaged(problem));
+        match written {
+            Ok(bytes) => self.end += bytes,
+            Err(source) => {
+                let undone = self.cut().is_ok();
+                return Err(CommitError { source, undone });
+            }
         }
-        self.torn = Some((self.offset, problem));
         Ok(())
     }
 
-    fn damaged(&self, problem: impl Into<String>) -> OpenError {
-        OpenError::Damaged {
-            file: self.path.clone(),
-            offset: self.offset,
-            problem: problem.into(),
+    /// Where a draft of it begins: what `versions` hold is all that is wanted of it up to here.
+    pub(super) fn draft(
+        &self,
+        floor: Revision,
+        versions: Vec<Arc<Version>>,
+    ) -> impl FnOnce() -> io::Result<Draft> + Send + use<> {
+        let path = self.path.with_file_name(NEW_FILE);
+        let origins = Origins::of(self.life, self.created, floor, &versions);
+        let covered = self.end;
+        move || {
+            let mut draft = Draft::write(path, origins, versions.iter().map(Arc::as_ref))?;
+            draft.covers(covered);
+            Ok(draft)
         }
     }
 
-    fn unreadable(&self, source: io::Error) -> OpenError {
-        OpenError::io("read the journal", &self.path)(source)
+    /// Goes on in `draft`, with all that was committed since it was begun.
+    pub(super) fn replace_by(&mut self, mut draft: Draft) -> Result<(), ReplaceError> {
+        let kept = |source| ReplaceError::Kept { source };
+        draft.add_the_rest_of(&self.path, self.end).map_err(kept)?;
+        (self.file, self.end) = draft.take_name(&self.path).map_err(kept)?;
+        sync_name(&self.path).map_err(|source| ReplaceError::Unsynced { source })
+    }
+}
+
+/// Why a draft did not take a journal's place.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReplaceError {
+    /// The journal is as it was.
+    #[error("{source}")]
+    Kept {
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The draft has its name, but a power cut might bring the old journal back: nothing more may
+    /// be acknowledged.
+    #[error("{source}")]
+    Unsynced {
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Makes a file's new name survive a power cut.
+pub(super) fn sync_name(path: &Path) -> io::Result<()> {
+    let parent = path.parent().unwrap_or(path);
+    // A bare name stands in the working directory.
+    match parent.as_os_str().is_empty() {
+        true => sync_dir(Path::new(".")),
+        false => sync_dir(parent),
     }
 }

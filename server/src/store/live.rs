@@ -5,70 +5,105 @@
 //! is why there is neither gap nor overlap between the two. The whole set stays in memory because
 //! a start reads and checks every record anyway, and the distribution side shares these `Arc`s.
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use fusebox_core::key::{Namespace, PolicyId};
-use fusebox_core::policy::Stored;
+use fusebox_core::policy::{Catalog, Stored};
 use fusebox_core::revision::Revision;
 use tokio::sync::broadcast;
 
-use super::{Event, Page, ReadError, Vitals, WATCH_EVENTS, Watch};
+use super::archive::{Archive, Place};
+use super::writer::{Figures, Staged};
+use super::{
+    Changes, Committed, Page, Query, ReadError, Retention, Stretch, Version, Vitals, WATCH_EVENTS,
+    Watch,
+};
 
-/// A policy's place in the order of (namespace, name).
-///
-/// NUL is below every character of a name, so that the order of the keys is the order of the ids.
-pub(super) fn key(id: &PolicyId) -> String {
-    format!("{}{}", prefix(&id.namespace), id.name)
-}
-
-fn prefix(namespace: &Namespace) -> String {
-    format!("{namespace}\0")
-}
-
-/// The live policies as of one revision.
-#[derive(Debug, Default)]
+/// The live policies as of one revision, and what is kept of those before.
+#[derive(Debug)]
 pub(super) struct Table {
     revision: Revision,
-    policies: BTreeMap<String, Arc<Stored>>,
+    catalog: Catalog,
+    archive: Archive,
 }
 
 impl Table {
-    /// What was read back from a disk, as of `revision`.
-    pub(super) fn restored(revision: Revision, policies: BTreeMap<String, Arc<Stored>>) -> Self {
-        Self { revision, policies }
+    /// Of a store without a write.
+    pub(super) fn new(retention: Retention) -> Self {
+        Self::begun_at(Revision::ZERO, retention)
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<&Arc<Stored>> {
-        self.policies.get(key)
+    /// Of a store that has not kept everything up to `floor`.
+    pub(super) fn begun_at(floor: Revision, retention: Retention) -> Self {
+        Self {
+            revision: floor,
+            catalog: Catalog::default(),
+            archive: Archive::new(retention, floor),
+        }
     }
 
-    /// Makes `event` true.
-    pub(super) fn apply(&mut self, event: &Event) {
-        match &event.stored {
-            Some(stored) => self.policies.insert(key(&event.id), Arc::clone(stored)),
-            None => self.policies.remove(&key(&event.id)),
+    pub(super) fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    pub(super) fn archive(&self) -> &Archive {
+        &self.archive
+    }
+
+    pub(super) fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    pub(super) fn get(&self, id: &PolicyId) -> Option<&Arc<Stored>> {
+        self.catalog.get(id)
+    }
+
+    /// Makes a version true that is number `index` of its write and takes `bytes` in a journal.
+    pub(super) fn apply(&mut self, index: u32, version: Arc<Version>, bytes: usize) {
+        match &version.stored {
+            Some(stored) => self.catalog.insert(Arc::clone(stored)),
+            None => self.catalog.remove(&version.id),
         };
-        self.revision = event.revision;
+        self.revision = self.revision.max(version.revision);
+        self.archive.add(index, version, bytes);
     }
 
-    fn page(&self, namespace: Option<&Namespace>, after: Option<&PolicyId>, limit: usize) -> Page {
-        let prefix = namespace.map(prefix).unwrap_or_default();
-        let after = after.map(key).filter(|after| *after >= prefix);
-        let start = match &after {
-            Some(after) => Bound::Excluded(after.as_str()),
-            None => Bound::Included(prefix.as_str()),
+    /// Once all that was read back has been applied.
+    pub(super) fn settle(&mut self) {
+        self.archive.settle();
+    }
+
+    fn page(&self, query: &Query<'_>) -> Page {
+        match (query.namespace, query.service) {
+            (Some(namespace), Some(service)) => {
+                let behind = |stored: &&Arc<Stored>| {
+                    query.after.is_none_or(|after| stored.policy.id() > after)
+                };
+                let concerning = self.catalog.concerning(namespace, service);
+                self.take(query, concerning.filter(behind))
+            }
+            (namespace, _) => self.take(query, self.catalog.after(namespace, query.after)),
+        }
+    }
+
+    fn take<'a>(
+        &self,
+        query: &Query<'_>,
+        candidates: impl Iterator<Item = &'a Arc<Stored>>,
+    ) -> Page {
+        let wanted = |stored: &&Arc<Stored>| {
+            let policy = &stored.policy;
+            query.owner.is_none_or(|owner| policy.owner() == owner)
+                && query
+                    .service
+                    .is_none_or(|service| policy.selector().concerns(service))
         };
-        let mut rest = self
-            .policies
-            .range::<str, _>((start, Bound::Unbounded))
-            .take_while(|(key, _)| key.starts_with(&prefix))
-            .map(|(_, stored)| Arc::clone(stored));
+        let mut rest = candidates.filter(wanted);
+        let limit = query.limit.unwrap_or(usize::MAX);
         Page {
             revision: self.revision,
-            policies: rest.by_ref().take(limit).collect(),
+            policies: rest.by_ref().take(limit).cloned().collect(),
             more: rest.next().is_some(),
         }
     }
@@ -86,10 +121,11 @@ pub(super) struct Live {
 struct State {
     table: Table,
     /// `None` once closed: dropping it ends every watch behind its last event.
-    feed: Option<broadcast::Sender<Event>>,
+    feed: Option<broadcast::Sender<Committed>>,
     writes: u64,
     commits: u64,
     read_only: Option<Arc<str>>,
+    figures: Figures,
 }
 
 impl Live {
@@ -101,6 +137,7 @@ impl Live {
                 writes: 0,
                 commits: 0,
                 read_only: None,
+                figures: Figures::default(),
             }),
             busy: AtomicU64::new(0),
             lagged: Arc::default(),
@@ -121,26 +158,60 @@ impl Live {
         self.read().table.revision
     }
 
-    /// The policy at `key`, for the writer: it may look even while the store closes.
-    pub(super) fn find(&self, key: &str) -> Option<Arc<Stored>> {
-        self.read().table.get(key).cloned()
+    /// A policy, for the writer: it may look even while the store closes.
+    pub(super) fn find(&self, id: &PolicyId) -> Option<Arc<Stored>> {
+        self.read().table.get(id).cloned()
+    }
+
+    /// Looks at the table, whatever the store's state.
+    pub(super) fn with_table<T>(&self, look: impl FnOnce(&Table) -> T) -> T {
+        look(&self.read().table)
     }
 
     pub(super) fn get(&self, id: &PolicyId) -> Result<Option<Arc<Stored>>, ReadError> {
         let state = self.read();
         state.open()?;
-        Ok(state.table.get(&key(id)).cloned())
+        Ok(state.table.get(id).cloned())
     }
 
-    pub(super) fn list(
-        &self,
-        namespace: Option<&Namespace>,
-        after: Option<&PolicyId>,
-        limit: usize,
-    ) -> Result<Page, ReadError> {
+    pub(super) fn list(&self, query: &Query<'_>) -> Result<Page, ReadError> {
         let state = self.read();
         state.open()?;
-        Ok(state.table.page(namespace, after, limit))
+        Ok(state.table.page(query))
+    }
+
+    pub(super) fn concerning(
+        &self,
+        namespace: &Namespace,
+        service: &str,
+    ) -> Result<Page, ReadError> {
+        self.list(&Query {
+            namespace: Some(namespace),
+            service: Some(service),
+            ..Query::default()
+        })
+    }
+
+    pub(super) fn versions(
+        &self,
+        id: &PolicyId,
+        before: Option<Revision>,
+        limit: usize,
+    ) -> Result<Stretch, ReadError> {
+        let state = self.read();
+        state.open()?;
+        Ok(state.table.archive.stretch(id, before, limit))
+    }
+
+    pub(super) fn changes(
+        &self,
+        filter: &(dyn Fn(&Version) -> bool + Sync),
+        before: Option<Place>,
+        limit: usize,
+    ) -> Result<Changes, ReadError> {
+        let state = self.read();
+        state.open()?;
+        Ok(state.table.archive.changes(filter, before, limit))
     }
 
     pub(super) fn watch(&self) -> Result<Watch, ReadError> {
@@ -148,26 +219,43 @@ impl Live {
         let feed = state.open()?;
         Ok(Watch::new(
             state.table.revision,
-            state.table.policies.values().cloned().collect(),
+            state.table.catalog.iter().cloned().collect(),
             feed.subscribe(),
             Arc::clone(&self.lagged),
         ))
     }
 
-    /// Makes one commit's events visible and tells the watchers, in order.
-    pub(super) fn publish(&self, events: impl IntoIterator<Item = Event>) {
+    pub(super) fn watch_after(&self, asked: Revision) -> Result<Watch, ReadError> {
+        let state = self.read();
+        let feed = state.open()?;
+        let (last, archive) = (state.table.revision, &state.table.archive);
+        if asked > last {
+            return Err(ReadError::Ahead { asked, last });
+        }
+        let floor = archive.floor();
+        let missed = archive
+            .since(asked)
+            .ok_or(ReadError::Compacted { asked, floor })?;
+        let lagged = Arc::clone(&self.lagged);
+        Ok(Watch::resumed(asked, missed, feed.subscribe(), lagged))
+    }
+
+    /// Makes one commit's writes visible and tells the watchers, in order.
+    pub(super) fn publish(&self, writes: &[Staged]) {
         let mut guard = self.write();
         let state = &mut *guard;
-        let before = state.writes;
-        for event in events {
-            state.writes += 1;
-            state.table.apply(&event);
+        for Staged { committed, sizes } in writes {
+            let versions = committed.versions.iter().zip(sizes);
+            for (index, (version, bytes)) in (0..).zip(versions) {
+                state.table.apply(index, Arc::clone(version), *bytes);
+            }
             if let Some(feed) = &state.feed {
                 // An error says that nobody is watching.
-                let _ = feed.send(event);
+                let _ = feed.send(committed.clone());
             }
         }
-        state.commits += u64::from(state.writes != before);
+        state.writes += writes.len() as u64;
+        state.commits += u64::from(!writes.is_empty());
     }
 
     /// From here on every read fails and every watch ends.
@@ -175,8 +263,13 @@ impl Live {
         self.write().feed = None;
     }
 
-    pub(super) fn set_read_only(&self, reason: Arc<str>) {
-        self.write().read_only = Some(reason);
+    /// Why no writes are taken from now on, if so.
+    pub(super) fn set_read_only(&self, reason: Option<Arc<str>>) {
+        self.write().read_only = reason;
+    }
+
+    pub(super) fn set_figures(&self, figures: Figures) {
+        self.write().figures = figures;
     }
 
     pub(super) fn count_busy(&self) {
@@ -192,13 +285,19 @@ impl Live {
             // Relaxed: as above, for both.
             busy: self.busy.load(Ordering::Relaxed),
             lagged: self.lagged.load(Ordering::Relaxed),
+            policies: state.table.catalog.len(),
+            versions: state.table.archive.len(),
+            kept_bytes: state.table.archive.bytes() as u64,
             read_only: state.read_only.clone(),
+            journal_bytes: state.figures.journal_bytes,
+            index_bytes: state.figures.index_bytes,
+            index_trouble: state.figures.index_trouble.clone(),
         }
     }
 }
 
 impl State {
-    fn open(&self) -> Result<&broadcast::Sender<Event>, ReadError> {
+    fn open(&self) -> Result<&broadcast::Sender<Committed>, ReadError> {
         self.feed.as_ref().ok_or(ReadError::Closed)
     }
 }

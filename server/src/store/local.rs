@@ -16,16 +16,24 @@ use tokio::sync::{oneshot, watch};
 use super::live::{Live, Table};
 use super::writer::{Answer, Disk, Request, Writer, in_doubt, unavailable};
 use super::{
-    AppendError, BoxFuture, Clock, OpenError, Page, Proposal, QUEUE_SLOTS, ReadError, Store,
-    Vitals, Watch,
+    AppendError, BoxFuture, Changes, Clock, OpenError, Page, Proposal, QUEUE_SLOTS, Query,
+    ReadError, Store, Stretch, Version, Vitals, Watch,
 };
 
 /// Why a closed store takes no writes.
 pub(super) const CLOSED: &str = "it is closed";
 
+/// Which store this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Life {
+    pub(super) incarnation: Incarnation,
+    /// Whether processes are to follow it even while it is empty.
+    pub(super) adopted: bool,
+}
+
 /// A store in this process: a queue, a writer thread, and the live policies.
 pub(super) struct Local {
-    incarnation: Incarnation,
+    life: Life,
     live: Arc<Live>,
     /// `None` once closed; the writer ends when it has emptied the queue.
     queue: Mutex<Option<SyncSender<Request>>>,
@@ -37,7 +45,7 @@ pub(super) struct Local {
 impl Local {
     /// Starts the writer thread over `table`, which is what `disk` holds.
     pub(super) fn start(
-        incarnation: Incarnation,
+        life: Life,
         table: Table,
         disk: impl Disk,
         clock: Clock,
@@ -54,7 +62,7 @@ impl Local {
             })
             .map_err(OpenError::io("start the thread", "fusebox-store"))?;
         Ok(Arc::new(Self {
-            incarnation,
+            life,
             live,
             queue: Mutex::new(Some(queue)),
             writer: Mutex::new(Some(thread)),
@@ -86,7 +94,11 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Store for Local {
     fn incarnation(&self) -> Incarnation {
-        self.incarnation
+        self.life.incarnation
+    }
+
+    fn adopted(&self) -> bool {
+        self.life.adopted
     }
 
     fn append(&self, proposal: Proposal) -> BoxFuture<'static, Answer> {
@@ -104,17 +116,38 @@ impl Store for Local {
         self.live.get(id)
     }
 
-    fn list(
+    fn list(&self, query: &Query<'_>) -> Result<Page, ReadError> {
+        self.live.list(query)
+    }
+
+    fn concerning(&self, namespace: &Namespace, service: &str) -> Result<Page, ReadError> {
+        self.live.concerning(namespace, service)
+    }
+
+    fn versions(
         &self,
-        namespace: Option<&Namespace>,
-        after: Option<&PolicyId>,
+        id: &PolicyId,
+        before: Option<Revision>,
         limit: usize,
-    ) -> Result<Page, ReadError> {
-        self.live.list(namespace, after, limit)
+    ) -> Result<Stretch, ReadError> {
+        self.live.versions(id, before, limit)
+    }
+
+    fn changes(
+        &self,
+        filter: &(dyn Fn(&Version) -> bool + Sync),
+        before: Option<(Revision, u32)>,
+        limit: usize,
+    ) -> Result<Changes, ReadError> {
+        self.live.changes(filter, before, limit)
     }
 
     fn watch(&self) -> Result<Watch, ReadError> {
         self.live.watch()
+    }
+
+    fn watch_after(&self, revision: Revision) -> Result<Watch, ReadError> {
+        self.live.watch_after(revision)
     }
 
     fn revision(&self) -> Revision {

@@ -35,7 +35,10 @@ impl DataDir {
             Err(TryLockError::WouldBlock) => return Err(in_use(path, &mut file)),
             Err(TryLockError::Error(source)) => return Err(unwritable(path, source)),
         }
-        leave_pid(&mut file).map_err(|source| unwritable(path, source))?;
+        if let Err(error) = leave_pid(&mut file) {
+            // On a full disk, for one. It is there for people; the lock is held without it.
+            tracing::warn!(dir = %path.display(), %error, "the process id could not be left behind");
+        }
         Ok(Self {
             path: path.to_owned(),
             _lock: file,
@@ -44,6 +47,18 @@ impl DataDir {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// Holds off servers from `path` while it is looked at, if none runs there; else the process that
+/// does, if it left its id. Changes nothing.
+pub(super) fn hold_off(path: &Path) -> Result<Option<File>, Option<u32>> {
+    let Ok(mut file) = File::open(path.join(LOCK_FILE)) else {
+        return Ok(None);
+    };
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(read_pid(&mut file)),
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(Some(file)),
     }
 }
 
@@ -67,13 +82,17 @@ fn unwritable(path: &Path, source: io::Error) -> OpenError {
 }
 
 fn in_use(path: &Path, file: &mut File) -> OpenError {
+    OpenError::InUse {
+        dir: path.to_owned(),
+        pid: read_pid(file),
+    }
+}
+
+fn read_pid(file: &mut File) -> Option<u32> {
     let mut pid = String::new();
     // What cannot be read is left out: the message is true without it.
     let _ = file.read_to_string(&mut pid);
-    OpenError::InUse {
-        dir: path.to_owned(),
-        pid: pid.trim().parse().ok(),
-    }
+    pid.trim().parse().ok()
 }
 
 fn leave_pid(file: &mut File) -> io::Result<()> {

@@ -3,29 +3,43 @@
 //! It is the writer thread without a disk. Everything else, above all who sees what and when, is
 //! as on a disk, so that a test against it is a test against any.
 
-use std::io;
 use std::sync::Arc;
 
-use super::live::Table;
-use super::local::Local;
-use super::record::{Entry, random_incarnation};
-use super::writer::Disk;
-use super::{Clock, OpenError, Store};
+use super::journal::CommitError;
+use super::live::{Live, Table};
+use super::local::{Life, Local};
+use super::record::random_incarnation;
+use super::writer::{Disk, Figures, Halt, Staged};
+use super::{Clock, OpenError, Retention, Store};
 
 /// An empty store of a new incarnation.
-pub fn open(clock: Clock) -> Result<Arc<dyn Store>, OpenError> {
-    Local::start(random_incarnation()?, Table::default(), NoDisk, clock)
+pub fn open(clock: Clock, retention: Retention) -> Result<Arc<dyn Store>, OpenError> {
+    let life = Life {
+        incarnation: random_incarnation()?,
+        adopted: false,
+    };
+    Local::start(life, Table::new(retention), NoDisk, clock)
 }
 
 struct NoDisk;
 
 impl Disk for NoDisk {
-    fn commit(&mut self, _payload: &[u8]) -> io::Result<()> {
+    fn commit(&mut self, _payload: &[u8]) -> Result<(), CommitError> {
         Ok(())
     }
 
-    fn index(&mut self, _entries: &[Entry]) -> Result<(), String> {
+    fn index(&mut self, _writes: &[Staged]) {}
+
+    fn tend(&mut self, _live: &Live) -> Result<(), Halt> {
         Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    fn figures(&self) -> Figures {
+        Figures::default()
     }
 
     fn flush(&mut self) {}
@@ -34,14 +48,18 @@ impl Disk for NoDisk {
 #[cfg(test)]
 mod tests {
     use super::super::conformance::conform;
-    use super::super::fixture;
+    use super::super::{Retention, fixture};
     use super::open;
 
-    conform!((open(fixture::clock()).unwrap(), ()));
+    conform!((open(fixture::clock(), Retention::default()).unwrap(), ()));
 
     #[test]
     fn each_store_is_an_incarnation_of_its_own() {
-        let [one, other] = [(); 2].map(|()| open(fixture::clock()).unwrap().incarnation());
+        let [one, other] = [(); 2].map(|()| {
+            open(fixture::clock(), Retention::default())
+                .unwrap()
+                .incarnation()
+        });
         assert_ne!(one, other);
     }
 }

@@ -1,14 +1,13 @@
 //! Where policies are kept: one trait, and the words its users speak.
 //!
-//! A store issues revisions: every accepted write takes the next one and changes exactly one
-//! policy. [`Store::append`] is the only way in, [`Store::watch`] the only way anybody learns of a
-//! write, even the server that made it; so one server on a local disk and five on a shared store
-//! run the same code above this line.
+//! A store issues revisions: every accepted write takes the next one, whether it changes one policy
+//! or a set of them, and what it made of each is a [`Version`]. [`Store::append`] is the only way
+//! in, [`Store::watch`] the only way anybody learns of a write, even the server that made it; so
+//! one server on a local disk and five on a shared store run the same code above this line.
 //!
 //! # The local stores
 //!
-//! [`memory`] (nothing outlives it) and [`mod@sled`] (a data directory) share one writer
-//! thread, because one thread that decides and commits in turn needs no transactions. What it
+//! [`memory`] (nothing outlives it) and [`directory`] (a data directory) share one writer thread, because one thread that decides and commits in turn needs no transactions. What it
 //! does with a batch:
 //!
 //! ```text
@@ -19,30 +18,44 @@
 //!                ── from here on it is true ──────────────────────────────────────────────────
 //!     3 publish  the live set changes and watchers hear of it, under one lock
 //!     4 answer   every caller of the batch
-//!     5 index    the frame's entries and their revision, one sled batch
+//!     5 index    the batch's versions and the new manifest, one sled batch
 //! ```
 //!
-//! A failed commit leaves the disk in doubt: its callers hear [`AppendError::InDoubt`], nothing of
-//! it is published, and the store is read-only until it is opened anew. The index comes last
-//! because nobody waits for it: only the next start reads it, and replays from the journal what it
-//! lacks. If it fails nothing is lost, but it can no longer follow: read-only as well.
+//! A commit that fails is taken back by cutting the journal to where it was. If that succeeds
+//! nothing was written, and the callers are told so; after a full disk the store is read-only until
+//! there is room, after anything else until it is opened anew. If it does not succeed the disk is in
+//! doubt: the callers hear [`AppendError::InDoubt`]. Nothing of a failed commit is published. The
+//! index comes last because nobody waits for it. If it fails, writes go on without it, and it is
+//! built anew.
+//!
+//! # The past
+//!
+//! The archive holds what is kept of it, in memory: the last changes of all, without a gap, and
+//! the last versions of each live policy. What it lets go, the next compaction leaves out of the
+//! journal, so that both follow what is kept, not what was ever written.
 //!
 //! # The data directory
 //!
 //! ```text
-//!   <dir>/LOCK          an OS lock while a server runs, and that server's process id
-//!   <dir>/journal.log   the truth: every write since the store was created, frame by frame
-//!   <dir>/sled/         the index: the live policies as of its applied revision; a copy
+//!   <dir>/LOCK             an OS lock while a server runs, and that server's process id
+//!   <dir>/journal.log      the truth: all that is kept, and every write since, frame by frame
+//!   <dir>/journal.log.new  a compaction that has not come to its end
+//!   <dir>/sled/            the index: the live policies as of its manifest's revision; a copy, and
+//!                          a second witness of what has been acknowledged
+//!   <dir>/sled.damaged-*/  an index that was damaged, for people to look at
 //! ```
 //!
 //! # Invariants
 //!
-//! - Revisions grow by one without gaps; the first write has revision 1.
+//! - Revisions grow by one without gaps; the first write has revision 1. What a write makes of its
+//!   policies is seen whole or not at all.
 //! - Whatever was acknowledged is in the journal and has been synced.
 //! - The index never holds a revision that the journal lacks; if it does, the journal was damaged.
 //! - Between the live set and the events of a [`Watch`] there is no gap and no overlap.
 //! - Nothing in the data directory is created or changed without the lock, `LOCK` itself excepted.
 
+mod archive;
+pub mod directory;
 mod error;
 mod journal;
 mod live;
@@ -50,11 +63,13 @@ mod local;
 mod lock;
 mod record;
 mod timed;
+mod version;
 mod watch;
 mod writer;
 
 pub mod memory;
-pub mod sled;
+pub mod offline;
+mod sled;
 
 #[cfg(test)]
 mod conformance;
@@ -71,9 +86,11 @@ use fusebox_core::key::{Namespace, PolicyId};
 use fusebox_core::policy::{Policy, Stored};
 use fusebox_core::revision::{Incarnation, Revision};
 
+pub use archive::Retention;
 pub use error::{AppendError, OpenError, ReadError};
 pub use timed::Timed;
-pub use watch::{Event, Watch, WatchError};
+pub use version::{Cause, Committed, Provenance, Version};
+pub use watch::{Watch, WatchError};
 
 /// Appends that may wait for the writer thread; one more is refused with [`AppendError::Busy`].
 ///
@@ -83,10 +100,15 @@ pub const QUEUE_SLOTS: usize = 1024;
 pub const BATCH_WRITES: usize = 256;
 /// Events a [`Watch`] may be behind before it is told [`WatchError::Lagged`].
 pub const WATCH_EVENTS: usize = 1024;
-/// Most bytes one write may take on the disk; more is refused with [`AppendError::TooLarge`].
+/// Most bytes one version of a policy may take on the disk; more is refused with
+/// [`AppendError::TooLarge`].
 ///
 /// Ten times what the longest legal texts and labels of a policy need.
-pub const WRITE_BYTES: usize = 256 * 1024;
+pub const VERSION_BYTES: usize = 256 * 1024;
+/// Most policies one write may change; more is refused with [`AppendError::TooMany`].
+pub const WRITE_VERSIONS: usize = 4000;
+/// Most bytes one write may take on the disk; more is refused with [`AppendError::TooMuch`].
+pub const WRITE_BYTES: usize = 4 * 1024 * 1024;
 
 /// A future whose type does not matter, so that [`Store`] can stand behind `dyn`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -99,6 +121,9 @@ pub trait Store: Send + Sync + 'static {
     /// The life of this store; revisions of another one mean nothing here.
     fn incarnation(&self) -> Incarnation;
 
+    /// Whether whoever runs it says that processes are to follow this life even while it is empty.
+    fn adopted(&self) -> bool;
+
     /// Proposes a write and resolves once it is durable: the commit point.
     ///
     /// It is queued by this call, not by the first poll: proposals made one after the other are
@@ -108,17 +133,38 @@ pub trait Store: Send + Sync + 'static {
     /// One policy as of now; `None` if there is none.
     fn get(&self, id: &PolicyId) -> Result<Option<Arc<Stored>>, ReadError>;
 
-    /// Up to `limit` policies in the order of (namespace, name): those behind `after`, which need
-    /// not exist, and of `namespace` alone if it is given.
-    fn list(
+    /// What `query` asks for, in the order of (namespace, name).
+    fn list(&self, query: &Query<'_>) -> Result<Page, ReadError>;
+
+    /// Every policy of `namespace` that can concern `service`, in the order of its name. Takes as
+    /// long as there are such policies, not as there are policies.
+    fn concerning(&self, namespace: &Namespace, service: &str) -> Result<Page, ReadError>;
+
+    /// What is kept of what a policy was, the newest first: up to `limit` versions older than
+    /// `before`.
+    fn versions(
         &self,
-        namespace: Option<&Namespace>,
-        after: Option<&PolicyId>,
+        id: &PolicyId,
+        before: Option<Revision>,
         limit: usize,
-    ) -> Result<Page, ReadError>;
+    ) -> Result<Stretch, ReadError>;
+
+    /// The changes of late, the newest first: up to `limit` of those that `filter` lets through,
+    /// older than `before`. A change's place is its revision, and its number within that write.
+    fn changes(
+        &self,
+        filter: &(dyn Fn(&Version) -> bool + Sync),
+        before: Option<(Revision, u32)>,
+        limit: usize,
+    ) -> Result<Changes, ReadError>;
 
     /// Everything as of one revision, then every later change exactly once and in order.
     fn watch(&self) -> Result<Watch, ReadError>;
+
+    /// Every change after `revision`, exactly once and in order, without the policies as they are.
+    /// [`ReadError::Compacted`] if not all of these are kept, [`ReadError::Ahead`] if that revision
+    /// has not been yet.
+    fn watch_after(&self, revision: Revision) -> Result<Watch, ReadError>;
 
     /// The revision of the last write that can be read.
     fn revision(&self) -> Revision;
@@ -134,34 +180,43 @@ pub trait Store: Send + Sync + 'static {
     fn close(&self) -> BoxFuture<'static, ()>;
 }
 
-/// A write somebody wants.
+/// A write somebody wants: all of its steps, or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proposal {
+    /// At least one, each about another policy.
+    pub steps: Vec<Step>,
+    /// Who wants it, from where and why.
+    pub by: Provenance,
+}
+
+/// What a write does to one policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
     /// What must be true of the policy as the write finds it.
     pub expect: Expect,
     /// What to do.
     pub change: Change,
-    /// Who wants it; becomes [`Stored::updated_by`].
-    pub author: String,
 }
 
 impl Proposal {
+    /// Of one step.
+    pub fn one(step: Step, by: Provenance) -> Self {
+        let steps = vec![step];
+        Self { steps, by }
+    }
+}
+
+impl Step {
     /// Create or replace `policy`.
-    pub fn put(policy: Policy, expect: Expect, author: impl Into<String>) -> Self {
-        Self {
-            expect,
-            change: Change::Put(Box::new(policy)),
-            author: author.into(),
-        }
+    pub fn put(policy: Policy, expect: Expect) -> Self {
+        let change = Change::Put(Box::new(policy));
+        Self { expect, change }
     }
 
     /// Remove the policy `id`.
-    pub fn delete(id: PolicyId, expect: Expect, author: impl Into<String>) -> Self {
-        Self {
-            expect,
-            change: Change::Delete(id),
-            author: author.into(),
-        }
+    pub fn delete(id: PolicyId, expect: Expect) -> Self {
+        let change = Change::Delete(id);
+        Self { expect, change }
     }
 
     /// The policy it is about.
@@ -218,13 +273,19 @@ impl fmt::Display for Expect {
     }
 }
 
-/// A write that is durable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Committed {
-    /// The revision it took.
-    pub revision: Revision,
-    /// The policy as it now stands; `None` after a delete.
-    pub stored: Option<Arc<Stored>>,
+/// Which live policies are wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Query<'a> {
+    /// Only of this one.
+    pub namespace: Option<&'a Namespace>,
+    /// Only those that can concern this service.
+    pub service: Option<&'a str>,
+    /// Only those of exactly this owner.
+    pub owner: Option<&'a str>,
+    /// Only those behind this one, which need not exist.
+    pub after: Option<&'a PolicyId>,
+    /// At most so many; `None`: all.
+    pub limit: Option<usize>,
 }
 
 /// A stretch of the live policies.
@@ -238,6 +299,30 @@ pub struct Page {
     pub more: bool,
 }
 
+/// A stretch of one policy's past.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// The newest first.
+    pub versions: Vec<Arc<Version>>,
+    /// Whether older ones are kept.
+    pub more: bool,
+    /// Whether older ones have been and are no longer kept.
+    pub pruned: bool,
+}
+
+/// A stretch of what happened to all policies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changes {
+    /// The newest first, each with its place.
+    pub changes: Vec<((Revision, u32), Arc<Version>)>,
+    /// What each of them replaced, if that is kept.
+    pub before: Vec<Option<Arc<Version>>>,
+    /// Whether older ones pass the filter.
+    pub more: bool,
+    /// Whether older ones have been and are no longer kept.
+    pub pruned: bool,
+}
+
 /// How a store is doing, counted since it was opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Vitals {
@@ -249,6 +334,18 @@ pub struct Vitals {
     pub busy: u64,
     /// Watches that fell behind by more than [`WATCH_EVENTS`].
     pub lagged: u64,
-    /// Why no write is taken any more, if so.
+    /// Live policies.
+    pub policies: usize,
+    /// Versions kept, those of the live policies included.
+    pub versions: usize,
+    /// Bytes that the kept versions take in a journal.
+    pub kept_bytes: u64,
+    /// Why no write is taken now, if so.
     pub read_only: Option<Arc<str>>,
+    /// What the journal takes on the disk.
+    pub journal_bytes: u64,
+    /// What the index takes on the disk.
+    pub index_bytes: u64,
+    /// Why there is no index beside the journal, if there should be one.
+    pub index_trouble: Option<Arc<str>>,
 }

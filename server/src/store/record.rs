@@ -4,84 +4,84 @@
 //! the words of the store. Reading checks as strictly as a request is checked: what comes back is
 //! a valid [`Stored`] or an error in one line.
 
-use std::time::SystemTime;
+use std::sync::Arc;
 
 use fusebox_core::key::PolicyId;
 use fusebox_core::policy::Stored;
 use fusebox_core::revision::{Incarnation, Revision};
 use fusebox_proto::convert::policy::{stored_from_wire, stored_to_wire};
-use fusebox_proto::convert::time::timestamp_to_wire;
+use fusebox_proto::convert::time::{timestamp_from_wire, timestamp_to_wire};
 use fusebox_proto::store_v1::journal_entry::Change;
 use fusebox_proto::store_v1::{JournalEntry, PolicyKey};
 use fusebox_proto::v1;
 use prost::Message;
 
-use super::{Event, OpenError};
+use super::{Cause, OpenError, Provenance, Version};
 
-/// One committed write, with what only the disk needs to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    /// What watchers hear.
-    pub(super) event: Event,
-    /// The revision of the policy it replaced or deleted.
-    pub(super) replaced: Option<Revision>,
-    /// When it was judged.
-    pub(super) time: SystemTime,
-    /// Who wanted it.
-    pub(super) author: String,
-}
-
-/// Appends `entry` to `payload`, preceded by its length.
-pub(super) fn encode_entry(entry: &Entry, payload: &mut Vec<u8>) {
-    let change = match &entry.event.stored {
+/// Appends `version` to `payload`, preceded by its length.
+pub(super) fn encode_version(version: &Version, payload: &mut Vec<u8>) {
+    let change = match &version.stored {
         Some(stored) => Change::Put(stored_to_wire(stored)),
         None => Change::Delete(PolicyKey {
-            namespace: entry.event.id.namespace.to_string(),
-            name: entry.event.id.name.to_string(),
+            namespace: version.id.namespace.to_string(),
+            name: version.id.name.to_string(),
         }),
     };
     let wire = JournalEntry {
-        revision: entry.event.revision.0,
-        time: Some(timestamp_to_wire(entry.time)),
-        author: entry.author.clone(),
+        revision: version.revision.0,
+        time: Some(timestamp_to_wire(version.time)),
+        author: version.by.author.clone(),
+        source: version.by.source.clone(),
+        replaced_revision: version.replaced.unwrap_or_default().0,
+        cause: cause_to_wire(version.by.cause).into(),
         change: Some(change),
-        ..JournalEntry::default()
     };
     payload.extend(wire.encode_length_delimited_to_vec());
 }
 
-/// Whether the entry at the end of `payload`, from `at` on, reads back as `entry`.
+/// Whether the entry at the end of `payload`, from `at` on, reads back as `version`.
 ///
 /// A write that does not would be acknowledged and then stop the next start.
-pub(super) fn check_entry(entry: &Entry, payload: &[u8], at: usize) -> Result<(), String> {
+pub(super) fn check_version(version: &Version, payload: &[u8], at: usize) -> Result<(), String> {
     let read: Vec<_> = decode_entries(&payload[at..])?
         .into_iter()
-        .map(event)
+        .map(|entry| self::version(entry.wire))
         .collect::<Result<_, _>>()?;
     match read.as_slice() {
-        [event] if *event == entry.event => Ok(()),
+        [read] if read == version => Ok(()),
         _ => Err("it would read back as something else".to_owned()),
     }
 }
 
-/// The entries of one commit, as far as protobuf understands them.
-pub(super) fn decode_entries(mut payload: &[u8]) -> Result<Vec<JournalEntry>, String> {
+/// An entry as far as protobuf understands it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Entry {
+    pub(super) wire: JournalEntry,
+    /// What it takes in the journal.
+    pub(super) bytes: usize,
+}
+
+/// The entries of one commit.
+pub(super) fn decode_entries(mut payload: &[u8]) -> Result<Vec<Entry>, String> {
     let mut entries = Vec::new();
     while !payload.is_empty() {
-        let entry = JournalEntry::decode_length_delimited(&mut payload)
+        let before = payload.len();
+        let wire = JournalEntry::decode_length_delimited(&mut payload)
             .map_err(|error| format!("an entry cannot be decoded: {error}"))?;
-        entries.push(entry);
+        let bytes = before - payload.len();
+        entries.push(Entry { wire, bytes });
     }
     Ok(entries)
 }
 
-/// The event an entry stands for.
-pub(super) fn event(wire: JournalEntry) -> Result<Event, String> {
+/// The version an entry stands for.
+pub(super) fn version(wire: JournalEntry) -> Result<Version, String> {
     let revision = Revision(wire.revision);
+    let cause = wire.cause();
     let (id, stored) = match wire.change {
         Some(Change::Put(policy)) => {
             let stored = stored(&policy)?;
-            (stored.policy.id().clone(), Some(stored.into()))
+            (stored.policy.id().clone(), Some(Arc::new(stored)))
         }
         Some(Change::Delete(PolicyKey { namespace, name })) => {
             let id = PolicyId::new(&namespace, &name)
@@ -90,11 +90,42 @@ pub(super) fn event(wire: JournalEntry) -> Result<Event, String> {
         }
         None => return Err(format!("revision {revision} changes nothing")),
     };
-    Ok(Event {
+    let replaced = Some(Revision(wire.replaced_revision)).filter(|&r| r != Revision::ZERO);
+    Ok(Version {
         revision,
+        by: Arc::new(Provenance {
+            author: wire.author,
+            source: wire.source,
+            cause: cause_from_wire(cause, replaced, stored.is_some()),
+        }),
         id,
         stored,
+        replaced,
+        time: timestamp_from_wire(wire.time.as_ref()),
     })
+}
+
+fn cause_to_wire(cause: Cause) -> v1::Cause {
+    match cause {
+        Cause::Create => v1::Cause::Create,
+        Cause::Update => v1::Cause::Update,
+        Cause::Delete => v1::Cause::Delete,
+        Cause::Apply => v1::Cause::Apply,
+        Cause::Rollback => v1::Cause::Rollback,
+    }
+}
+
+/// The first journals named none.
+fn cause_from_wire(wire: v1::Cause, replaced: Option<Revision>, put: bool) -> Cause {
+    match wire {
+        v1::Cause::Unspecified if !put => Cause::Delete,
+        v1::Cause::Unspecified if replaced.is_none() => Cause::Create,
+        v1::Cause::Unspecified | v1::Cause::Update => Cause::Update,
+        v1::Cause::Create => Cause::Create,
+        v1::Cause::Delete => Cause::Delete,
+        v1::Cause::Apply => Cause::Apply,
+        v1::Cause::Rollback => Cause::Rollback,
+    }
 }
 
 /// The bytes of a live policy.

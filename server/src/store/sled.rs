@@ -1,27 +1,21 @@
-//! The store in a data directory: the journal, and sled as its index.
+//! The index: the live policies in sled, as of one revision.
 //!
-//! Only this file names sled. Sled holds a copy, never the truth: it makes a start quick and its
-//! damage harmless, for it can be moved away at any time and is rebuilt from the journal. That is
+//! Only this file names sled. Sled holds a copy, never the truth, which is the journal's: it is a
+//! second witness of what has been acknowledged, written apart and by other code, so that a journal
+//! that lost its end is found out; and it can be moved away at any time and is rebuilt. That is
 //! also why nothing here waits for sled's own sync, which is not one (it ends in
-//! `sync_file_range`): its background flush suffices, and what a power cut takes is replayed.
-//!
-//! ```text
-//!   open:  lock ─> verify journal ─> open and verify index ─> index not ahead of the journal?
-//!               ─> cut the journal's torn tail ─> replay what the index lacks ─> writer thread
-//! ```
+//! `sync_file_range`): its background flush suffices, and what a power cut takes is written again.
 //!
 //! Sled 0.34 panics on some of the damage it meets, and after a truncation may open with keys
 //! missing or old. So every call into it goes through `survive`, each record has a checksum over
-//! key and value, and a `Seal` written with every batch says which records there must be.
+//! key and value, and a `Manifest` written with every batch says which records there must be.
 
 mod record;
 #[cfg(test)]
 mod tests;
 mod trouble;
 
-use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -30,68 +24,23 @@ use std::time::Duration;
 use fusebox_core::policy::Stored;
 use fusebox_core::revision::{Incarnation, Revision};
 
-use self::record::{SEAL_KEY, Seal};
-use self::trouble::{Trouble, survive};
-use super::journal::{JOURNAL_FILE, Journal};
-use super::live::{Table, key};
-use super::local::Local;
-use super::lock::DataDir;
-use super::record::{Entry, decode_stored, encode_stored, random_incarnation};
-use super::writer::Disk;
-use super::{Clock, Event, OpenError, Store};
+use self::record::{MANIFEST_KEY, Manifest};
+pub(super) use self::trouble::Trouble;
+use self::trouble::survive;
+use super::record::{decode_stored, encode_stored};
+use super::{Committed, OpenError};
+use fusebox_core::key::PolicyId;
 
-/// The index's name in the data directory.
-const INDEX_DIR: &str = "sled";
 /// Sled's cache, in bytes. Small: every record is read once, at the start.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+/// Records written together when an index is built.
+const BUILD_RECORDS: usize = 1000;
 /// How often sled's own lock is looked at before the index counts as in use.
 const LOCK_LOOKS: u32 = 400;
 /// How long apart. Sled's background threads let go within milliseconds.
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
-/// Opens the store in `dir`, or creates one there if there is none.
-///
-/// Blocks for as long as it takes to read the journal. An error says what to do, and leaves every
-/// acknowledged write as it was.
-pub fn open(dir: &Path, clock: Clock) -> Result<Arc<dyn Store>, OpenError> {
-    let dir = DataDir::lock(dir)?;
-    let mut journal = open_journal(&dir, &clock)?;
-    wait_until_free(&dir.path().join(INDEX_DIR), LOCK_LOOKS)?;
-    let (mut index, mut table) = Index::open(dir.path().join(INDEX_DIR), journal.incarnation())?;
-    index.refuse_if_ahead_of(&journal)?;
-    journal.cut_torn_tail()?;
-    index.catch_up(&journal, &mut table)?;
-    let incarnation = journal.incarnation();
-    let disk = DataDisk {
-        journal,
-        index,
-        _dir: dir,
-    };
-    Local::start(incarnation, table, disk, clock)
-}
-
-fn open_journal(dir: &DataDir, clock: &Clock) -> Result<Journal, OpenError> {
-    if let Some(journal) = Journal::open(dir)? {
-        return Ok(journal);
-    }
-    let (file, index) = (dir.path().join(JOURNAL_FILE), dir.path().join(INDEX_DIR));
-    let missing = || OpenError::JournalMissing {
-        file,
-        index: index.clone(),
-    };
-    if index.exists() {
-        return Err(missing());
-    }
-    Journal::create(dir, random_incarnation()?, clock())?;
-    Journal::open(dir)?.ok_or_else(missing)
-}
-
-/// Waits for a database of this process that was closed and whose threads have not ended yet.
-///
-/// Sled's file has a lock of its own, which those threads hold on to after the last handle is gone;
-/// our lock on the data directory is free by then. Without this a store that is closed and opened
-/// again at once would be refused now and then.
-fn wait_until_free(index: &Path, looks: u32) -> Result<(), OpenError> {
+fn wait_for(index: &Path, looks: u32) -> Result<(), OpenError> {
     let Ok(file) = File::open(index.join("db")) else {
         // There is none, or sled will say what is wrong with it.
         return Ok(());
@@ -108,159 +57,152 @@ fn wait_until_free(index: &Path, looks: u32) -> Result<(), OpenError> {
     })
 }
 
-/// The data directory of a running store. Its lock is let go last.
-struct DataDisk {
-    journal: Journal,
-    index: Index,
-    _dir: DataDir,
+/// A policy's place in the order of (namespace, name).
+///
+/// NUL is below every character of a name, so that the order of the keys is the order of the ids.
+fn key(id: &PolicyId) -> String {
+    format!("{}\0{}", id.namespace, id.name)
 }
 
-impl Disk for DataDisk {
-    fn commit(&mut self, payload: &[u8]) -> io::Result<()> {
-        self.journal.commit(payload)
-    }
-
-    fn index(&mut self, entries: &[Entry]) -> Result<(), String> {
-        let changes = entries.iter().map(|entry| (&entry.event, entry.replaced));
-        self.index.apply(changes).map_err(Trouble::into_line)
-    }
-
-    fn flush(&mut self) {
-        let db = &self.index.db;
-        if let Err(trouble) = survive(|| db.flush()) {
-            let problem = trouble.into_line();
-            tracing::warn!(%problem, "the index was not flushed; the next start will replay");
-        }
-    }
-}
-
-/// The live policies in sled, as of the seal's revision.
-struct Index {
+/// The live policies in sled, as of the manifest's revision.
+#[derive(Debug)]
+pub(super) struct Index {
     dir: PathBuf,
     db: ::sled::Db,
-    seal: Seal,
+    manifest: Manifest,
 }
 
 impl Index {
-    /// Opens the index and reads all of it; a new one if there is none.
-    fn open(dir: PathBuf, expected: Incarnation) -> Result<(Self, Table), OpenError> {
-        let config = ::sled::Config::new().path(&dir).cache_capacity(CACHE_BYTES);
+    /// Waits for a database of this process that was closed and whose threads have not ended yet.
+    ///
+    /// Sled's file has a lock of its own, which those threads hold on to after the last handle is
+    /// gone; our lock on the data directory is free by then. Without this a store that is closed
+    /// and opened again at once would be refused now and then.
+    pub(super) fn wait_until_free(dir: &Path) -> Result<(), OpenError> {
+        wait_for(dir, LOCK_LOOKS)
+    }
+
+    /// Opens the index in `dir`, where one has been built, and checks every record of it.
+    pub(super) fn open(dir: PathBuf) -> Result<Self, Trouble> {
         // In one call, so that a database given up is also dropped where a panic is survived.
-        let opened = survive(|| {
-            let db = config.open()?;
-            let contents = read_all(&db)?;
-            Ok(contents.map(|contents| (db, contents)))
-        });
-        let (db, contents) = opened
-            .flatten()
-            .map_err(|trouble| trouble.into_open_error(&dir))?;
-        let seal = contents.seal.unwrap_or_else(|| Seal::new(expected));
-        if seal.incarnation != expected {
-            return Err(OpenError::Foreign {
-                index: dir,
-                found: seal.incarnation,
-                expected,
-            });
-        }
-        let table = Table::restored(seal.applied, contents.policies);
-        Ok((Self { dir, db, seal }, table))
-    }
-
-    fn refuse_if_ahead_of(&self, journal: &Journal) -> Result<(), OpenError> {
-        if self.seal.applied <= journal.last() {
-            return Ok(());
-        }
-        Err(OpenError::JournalBehind {
-            file: journal.path().to_owned(),
-            journal: journal.last(),
-            index: self.dir.clone(),
-            applied: self.seal.applied,
+        let (db, manifest) = survive(|| {
+            let db = config(&dir).open()?;
+            let checked = check(&db)?;
+            Ok(checked.map(|manifest| (db, manifest)))
         })
+        .flatten()?;
+        Ok(Self { dir, db, manifest })
     }
 
-    /// Applies what the journal has beyond the index.
-    fn catch_up(&mut self, journal: &Journal, table: &mut Table) -> Result<(), OpenError> {
-        if self.seal.applied == journal.last() {
-            return Ok(());
-        }
-        let (from, to) = (self.seal.applied, journal.last());
-        tracing::info!(index = %self.dir.display(), %from, %to, "replaying the journal");
-        journal.replay(from, |events| {
-            let changes: Vec<_> = events
-                .iter()
-                .map(|event| {
-                    let replaced = table.get(&key(&event.id)).map(|stored| stored.revision);
-                    table.apply(event);
-                    (event, replaced)
-                })
-                .collect();
-            self.apply(changes)
-                .map_err(|trouble| trouble.into_open_error(&self.dir))
-        })
-    }
-
-    /// Applies the events of one commit, each with the revision it replaced, in one sled batch.
-    fn apply<'a>(
-        &mut self,
-        changes: impl IntoIterator<Item = (&'a Event, Option<Revision>)>,
-    ) -> Result<(), Trouble> {
+    /// Makes one in `dir`, where none may be, and brings it to the disk.
+    pub(super) fn build<'a>(
+        dir: PathBuf,
+        incarnation: Incarnation,
+        revision: Revision,
+        policies: impl IntoIterator<Item = &'a Arc<Stored>>,
+    ) -> Result<Self, Trouble> {
+        let db = survive(|| config(&dir).open())?;
+        let mut manifest = Manifest::new(incarnation);
         let mut batch = ::sled::Batch::default();
-        for (event, replaced) in changes {
-            let key = key(&event.id);
-            self.seal.follow(event, replaced);
-            match &event.stored {
-                Some(stored) => batch.insert(
-                    key.as_bytes(),
-                    record::wrap(key.as_bytes(), &encode_stored(stored)),
-                ),
-                None => batch.remove(key.as_bytes()),
+        for (number, stored) in policies.into_iter().enumerate() {
+            insert(&mut batch, stored);
+            manifest.count_in(stored);
+            if number % BUILD_RECORDS == BUILD_RECORDS - 1 {
+                survive(|| db.apply_batch(std::mem::take(&mut batch)))?;
             }
         }
-        batch.insert(SEAL_KEY, self.seal.to_record());
+        manifest.applied = revision;
+        batch.insert(MANIFEST_KEY, manifest.to_record());
+        survive(|| db.apply_batch(batch))?;
+        survive(|| db.flush())?;
+        Ok(Self { dir, db, manifest })
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The store it was made from.
+    pub(super) fn incarnation(&self) -> Incarnation {
+        self.manifest.incarnation
+    }
+
+    /// The last revision applied.
+    pub(super) fn applied(&self) -> Revision {
+        self.manifest.applied
+    }
+
+    /// Whether it holds exactly `policies`, as of its revision.
+    pub(super) fn holds<'a>(&self, policies: impl Iterator<Item = &'a Arc<Stored>>) -> bool {
+        let mut other = Manifest::new(self.manifest.incarnation);
+        policies.for_each(|stored| other.count_in(stored));
+        other.applied = self.manifest.applied;
+        other == self.manifest
+    }
+
+    /// Applies writes that follow its revision, in one sled batch. Not to be used after an error.
+    pub(super) fn apply<'a>(
+        &mut self,
+        writes: impl IntoIterator<Item = &'a Committed>,
+    ) -> Result<(), Trouble> {
+        let mut batch = ::sled::Batch::default();
+        for version in writes.into_iter().flat_map(|write| &*write.versions) {
+            self.manifest.follow(version);
+            match &version.stored {
+                Some(stored) => insert(&mut batch, stored),
+                None => batch.remove(key(&version.id).as_bytes()),
+            }
+        }
+        batch.insert(MANIFEST_KEY, self.manifest.to_record());
         survive(|| self.db.apply_batch(batch))
+    }
+
+    /// What it takes on the disk, in bytes; unknown to a sled in trouble.
+    pub(super) fn bytes(&self) -> Option<u64> {
+        survive(|| self.db.size_on_disk()).ok()
+    }
+
+    /// Brings it to the disk.
+    pub(super) fn flush(&self) -> Result<(), Trouble> {
+        survive(|| self.db.flush()).map(drop)
     }
 }
 
-/// All that an index holds.
-struct Contents {
-    seal: Option<Seal>,
-    policies: BTreeMap<String, Arc<Stored>>,
+fn config(dir: &Path) -> ::sled::Config {
+    ::sled::Config::new().path(dir).cache_capacity(CACHE_BYTES)
+}
+
+fn insert(batch: &mut ::sled::Batch, stored: &Stored) {
+    let key = key(stored.policy.id());
+    let value = record::wrap(key.as_bytes(), &encode_stored(stored));
+    batch.insert(key.as_bytes(), value);
 }
 
 type Checked<T> = Result<T, Trouble>;
 
-/// Reads and checks every record, and the seal against them.
-fn read_all(db: &::sled::Db) -> ::sled::Result<Checked<Contents>> {
-    let mut seal = None;
-    let mut policies = BTreeMap::new();
+/// Reads and checks every record, and the manifest against them.
+fn check(db: &::sled::Db) -> ::sled::Result<Checked<Manifest>> {
+    let mut manifest = None;
+    let mut found = Manifest::new(Incarnation(0));
     for item in db.iter() {
         let (key, value) = item?;
         let read = match &*key {
-            SEAL_KEY => Seal::from_record(&value).map(|found| seal = Some(found)),
-            _ => read_policy(&key, &value).map(|(key, stored)| {
-                policies.insert(key, Arc::new(stored));
-            }),
+            MANIFEST_KEY => Manifest::from_record(&value).map(|read| manifest = Some(read)),
+            _ => read_policy(&key, &value).map(|stored| found.count_in(&stored)),
         };
         if let Err(problem) = read {
             return Ok(Err(Trouble::Contents(problem)));
         }
     }
-    Ok(
-        Seal::check(seal.as_ref(), policies.values().map(Arc::as_ref))
-            .map(|()| Contents { seal, policies })
-            .map_err(Trouble::Contents),
-    )
+    Ok(found.compare(manifest).map_err(Trouble::Contents))
 }
 
-fn read_policy(found: &[u8], value: &[u8]) -> Result<(String, Stored), String> {
+fn read_policy(found: &[u8], value: &[u8]) -> Result<Stored, String> {
     let stored = decode_stored(record::unwrap(found, value)?)?;
-    let key = key(stored.policy.id());
-    if key.as_bytes() != found {
+    let id = stored.policy.id();
+    if key(id).as_bytes() != found {
         let name = String::from_utf8_lossy(found);
-        return Err(format!(
-            "record {name:?} holds policy {}",
-            stored.policy.id()
-        ));
+        return Err(format!("record {name:?} holds policy {id}"));
     }
-    Ok((key, stored))
+    Ok(stored)
 }

@@ -9,7 +9,10 @@ use fusebox_core::revision::{Incarnation, Revision};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Histogram, Meter};
 
-use super::{AppendError, BoxFuture, Committed, Page, Proposal, ReadError, Store, Vitals, Watch};
+use super::{
+    AppendError, BoxFuture, Changes, Committed, Page, Proposal, Query, ReadError, Store, Stretch,
+    Version, Vitals, Watch,
+};
 
 /// From a read out of memory to a write on a struggling disk, in seconds.
 const BOUNDARIES: [f64; 14] = [
@@ -32,6 +35,7 @@ impl Timed {
             .with_description("How long an operation of the store took.")
             .with_boundaries(BOUNDARIES.to_vec())
             .build();
+        observe_size(&inner, meter);
         Arc::new(Self { inner, duration })
     }
 
@@ -42,10 +46,34 @@ impl Timed {
     ) -> Result<T, ReadError> {
         let began = Instant::now();
         let result = read(&*self.inner);
-        let error = result.as_ref().err().map(|ReadError::Closed| "closed");
+        let error = result.as_ref().err().map(read_error_type);
         record(&self.duration, operation, began, error);
         result
     }
+}
+
+/// What it takes on the disk, read at each export; held weakly, because instruments live as long as
+/// the process.
+fn observe_size(store: &Arc<dyn Store>, meter: &Meter) {
+    let store = Arc::downgrade(store);
+    meter
+        .u64_observable_gauge("fusebox.server.store.size")
+        .with_unit("By")
+        .with_description(
+            "What the store takes on the disk, by part, and how much of it is wanted.",
+        )
+        .with_callback(move |observer| {
+            let Some(store) = store.upgrade() else { return };
+            let vitals = store.vitals();
+            for (part, bytes) in [
+                ("journal", vitals.journal_bytes),
+                ("index", vitals.index_bytes),
+                ("kept", vitals.kept_bytes),
+            ] {
+                observer.observe(bytes, &[KeyValue::new("part", part)]);
+            }
+        })
+        .build();
 }
 
 fn record(
@@ -62,11 +90,21 @@ fn record(
     }
 }
 
+fn read_error_type(error: &ReadError) -> &'static str {
+    match error {
+        ReadError::Closed => "closed",
+        ReadError::Compacted { .. } => "compacted",
+        ReadError::Ahead { .. } => "ahead",
+    }
+}
+
 fn error_type(error: &AppendError) -> &'static str {
     match error {
         AppendError::Conflict { .. } => "conflict",
-        AppendError::TooLarge { .. } => "too_large",
-        AppendError::Unfit { .. } => "unfit",
+        AppendError::TooLarge { .. }
+        | AppendError::TooMuch { .. }
+        | AppendError::TooMany { .. } => "too_large",
+        AppendError::Unfit { .. } | AppendError::Malformed => "unfit",
         AppendError::Busy => "busy",
         AppendError::InDoubt { .. } => "in_doubt",
         AppendError::Unavailable { .. } => "unavailable",
@@ -76,6 +114,10 @@ fn error_type(error: &AppendError) -> &'static str {
 impl Store for Timed {
     fn incarnation(&self) -> Incarnation {
         self.inner.incarnation()
+    }
+
+    fn adopted(&self) -> bool {
+        self.inner.adopted()
     }
 
     fn append(&self, proposal: Proposal) -> BoxFuture<'static, Result<Committed, AppendError>> {
@@ -97,17 +139,38 @@ impl Store for Timed {
         self.read("get", |store| store.get(id))
     }
 
-    fn list(
+    fn list(&self, query: &Query<'_>) -> Result<Page, ReadError> {
+        self.read("list", |store| store.list(query))
+    }
+
+    fn concerning(&self, namespace: &Namespace, service: &str) -> Result<Page, ReadError> {
+        self.read("concerning", |store| store.concerning(namespace, service))
+    }
+
+    fn versions(
         &self,
-        namespace: Option<&Namespace>,
-        after: Option<&PolicyId>,
+        id: &PolicyId,
+        before: Option<Revision>,
         limit: usize,
-    ) -> Result<Page, ReadError> {
-        self.read("list", |store| store.list(namespace, after, limit))
+    ) -> Result<Stretch, ReadError> {
+        self.read("versions", |store| store.versions(id, before, limit))
+    }
+
+    fn changes(
+        &self,
+        filter: &(dyn Fn(&Version) -> bool + Sync),
+        before: Option<(Revision, u32)>,
+        limit: usize,
+    ) -> Result<Changes, ReadError> {
+        self.read("changes", |store| store.changes(filter, before, limit))
     }
 
     fn watch(&self) -> Result<Watch, ReadError> {
         self.read("watch", <dyn Store>::watch)
+    }
+
+    fn watch_after(&self, revision: Revision) -> Result<Watch, ReadError> {
+        self.read("watch", |store| store.watch_after(revision))
     }
 
     fn revision(&self) -> Revision {

@@ -1,28 +1,19 @@
 //! How anybody learns of a write: a state, then every change to it.
 //!
 //! The channel between writer and watchers is bounded and never waits for a watcher. One that is
-//! more than [`WATCH_EVENTS`](super::WATCH_EVENTS) behind is told so and must watch anew: a state
-//! can be had at any time, a missed event never again.
+//! more than [`WATCH_EVENTS`](super::WATCH_EVENTS) behind is told so and must watch anew, or go on
+//! from the last revision it saw while history still holds what came after.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fusebox_core::key::PolicyId;
 use fusebox_core::policy::Stored;
 use fusebox_core::revision::Revision;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
-/// One committed write.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// The revision it took.
-    pub revision: Revision,
-    /// The policy it changed.
-    pub id: PolicyId,
-    /// The policy from then on; `None` if it was deleted.
-    pub stored: Option<Arc<Stored>>,
-}
+use super::Committed;
 
 /// Why a watch has ended. It stays ended; [`Store::watch`](super::Store::watch) begins another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,38 +29,58 @@ pub enum WatchError {
     Closed,
 }
 
-/// Everything as of one revision, and every change after it.
+/// Everything as of one revision, and every change after it; or only the latter.
 #[derive(Debug)]
 pub struct Watch {
-    /// The revision that `policies` speaks of.
+    /// The revision behind which changes are told.
     pub revision: Revision,
-    /// Every live policy, in the order of (namespace, name).
+    /// Every live policy as of it, in the order of (namespace, name); empty for a watch that only
+    /// goes on from there.
     pub policies: Vec<Arc<Stored>>,
-    changes: Receiver<Event>,
+    /// Changes that had been made when the watch began.
+    missed: VecDeque<Committed>,
+    changes: Receiver<Committed>,
     ended: Option<WatchError>,
     lag_counter: Arc<AtomicU64>,
 }
 
 impl Watch {
-    /// `changes` must deliver exactly the events after `revision`; `lag_counter` counts the watches
-    /// that fell behind.
+    /// Of the state at `revision`. `changes` must deliver exactly the writes after it;
+    /// `lag_counter` counts the watches that fell behind.
     pub(super) fn new(
         revision: Revision,
         policies: Vec<Arc<Stored>>,
-        changes: Receiver<Event>,
+        changes: Receiver<Committed>,
         lag_counter: Arc<AtomicU64>,
     ) -> Self {
         Self {
             revision,
             policies,
+            missed: VecDeque::new(),
             changes,
             ended: None,
             lag_counter,
         }
     }
 
-    /// The next change. Safe to drop and to call again: no event is lost.
-    pub async fn next(&mut self) -> Result<Event, WatchError> {
+    /// Of what came after `revision`: first `missed`, then what `changes` delivers.
+    pub(super) fn resumed(
+        revision: Revision,
+        missed: VecDeque<Committed>,
+        changes: Receiver<Committed>,
+        lag_counter: Arc<AtomicU64>,
+    ) -> Self {
+        Self {
+            missed,
+            ..Self::new(revision, Vec::new(), changes, lag_counter)
+        }
+    }
+
+    /// The next write. Safe to drop and to call again: none is lost.
+    pub async fn next(&mut self) -> Result<Committed, WatchError> {
+        if let Some(missed) = self.missed.pop_front() {
+            return Ok(missed);
+        }
         if let Some(ended) = self.ended {
             return Err(ended);
         }

@@ -16,15 +16,19 @@ mod tests;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 use self::batch::Batch;
+pub(super) use self::batch::Staged;
+use super::journal::CommitError;
 use super::live::Live;
-use super::record::Entry;
 use super::{AppendError, Clock, Committed, Proposal, WRITE_BYTES};
 
+/// How often upkeep is looked after, at least, and a full disk for room.
+const TEND_EVERY: Duration = Duration::from_secs(1);
 /// A batch takes no further write once it holds this many bytes, so that a commit stays short.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Most bytes one commit can have: the last write a batch takes may reach beyond [`BATCH_BYTES`].
@@ -37,16 +41,70 @@ type Verdict = (oneshot::Sender<Answer>, Answer);
 
 /// What makes a commit outlive the process.
 pub(super) trait Disk: Send + 'static {
-    /// The commit: once it returns, `payload` survives a power cut. After an error nobody knows
-    /// what is on the disk, and it is not called again.
-    fn commit(&mut self, payload: &[u8]) -> io::Result<()>;
+    /// The commit: once it returns, `payload` survives a power cut. Not called again after an error
+    /// that is not undone.
+    fn commit(&mut self, payload: &[u8]) -> Result<(), CommitError>;
 
-    /// Brings what makes the next start quick up to the entries just committed and acknowledged.
-    /// Not called again after an error, which says what happened in one line.
-    fn index(&mut self, entries: &[Entry]) -> Result<(), String>;
+    /// Copies the writes just committed and acknowledged to the second witness. If that fails,
+    /// nobody but [`Self::figures`] hears of it.
+    fn index(&mut self, writes: &[Staged]);
+
+    /// Upkeep, now and then while nobody waits. Over an error no more writes are taken.
+    fn tend(&mut self, live: &Live) -> Result<(), Halt>;
+
+    /// Whether it is worth trying to write again after the disk was full.
+    fn has_room(&self) -> bool;
+
+    /// How it is doing.
+    fn figures(&self) -> Figures;
 
     /// The last call.
     fn flush(&mut self);
+}
+
+/// What a disk tells of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Figures {
+    pub(super) journal_bytes: u64,
+    pub(super) index_bytes: u64,
+    /// Why there is no index, if there should be one.
+    pub(super) index_trouble: Option<Arc<str>>,
+}
+
+/// Why no writes are taken, and until when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Halt {
+    reason: Arc<str>,
+    /// It ends by itself once the disk has room.
+    for_room: bool,
+}
+
+impl Halt {
+    pub(super) fn until_restart(reason: impl Into<Arc<str>>) -> Self {
+        let reason = reason.into();
+        Self {
+            reason,
+            for_room: false,
+        }
+    }
+
+    fn after(error: &CommitError) -> Self {
+        let source = &error.source;
+        let full = matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        );
+        match error.undone && full {
+            true => Self {
+                reason: format!("the disk is full ({source}); writes go on once there is room")
+                    .into(),
+                for_room: true,
+            },
+            false => Self::until_restart(format!(
+                "the journal could not be written: {source}; start the server anew once the disk is well"
+            )),
+        }
+    }
 }
 
 /// A proposal, and who waits for its answer.
@@ -61,7 +119,9 @@ pub(super) struct Writer<D> {
     live: Arc<Live>,
     clock: Clock,
     requests: Receiver<Request>,
-    read_only: Option<Arc<str>>,
+    halt: Option<Halt>,
+    /// When upkeep is due again.
+    tend_at: Instant,
 }
 
 impl<D: Disk> Writer<D> {
@@ -71,22 +131,53 @@ impl<D: Disk> Writer<D> {
             live,
             clock,
             requests,
-            read_only: None,
+            halt: None,
+            tend_at: Instant::now(),
         }
     }
 
     /// Works until the queue is closed and empty; then flushes and lets go of the disk.
     pub(super) fn run(mut self) {
         let closing = CloseOnDrop(Arc::clone(&self.live));
-        while let Ok(first) = self.requests.recv() {
-            match &self.read_only {
-                Some(reason) => answer(first.answer, Err(unavailable(Arc::clone(reason)))),
-                None => self.take_batch(first),
+        self.tend();
+        loop {
+            match self.requests.recv_timeout(TEND_EVERY) {
+                Ok(first) => self.take(first),
+                Err(RecvTimeoutError::Timeout) => self.resume(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if Instant::now() >= self.tend_at {
+                self.tend();
             }
         }
         self.disk.flush();
         drop(self.disk);
         drop(closing);
+    }
+
+    fn take(&mut self, first: Request) {
+        self.resume();
+        match &self.halt {
+            Some(halt) => answer(first.answer, Err(unavailable(Arc::clone(&halt.reason)))),
+            None => self.take_batch(first),
+        }
+    }
+
+    /// Goes on taking writes if what stopped it was a full disk that has room again.
+    fn resume(&mut self) {
+        if self.halt.as_ref().is_some_and(|halt| halt.for_room) && self.disk.has_room() {
+            tracing::info!("the disk has room again; the store takes writes");
+            self.halt = None;
+            self.live.set_read_only(None);
+        }
+    }
+
+    fn tend(&mut self) {
+        if let Err(halt) = self.disk.tend(&self.live) {
+            self.stop_at(halt);
+        }
+        self.live.set_figures(self.disk.figures());
+        self.tend_at = Instant::now() + TEND_EVERY;
     }
 
     /// Steps 1 to 5, for `first` and whatever has queued up behind it.
@@ -100,51 +191,51 @@ impl<D: Disk> Writer<D> {
             }
         }
         let Batch {
-            entries,
+            writes,
             payload,
             verdicts,
             ..
         } = batch;
         match self.commit(&payload) {
-            Ok(()) => self.acknowledge(&entries, verdicts),
+            Ok(()) => self.acknowledge(&writes, verdicts),
             // Conflicts too: they may have been with a write of this very batch.
-            Err(reason) => verdicts
+            Err(error) => verdicts
                 .into_iter()
-                .for_each(|(to, _)| answer(to, Err(in_doubt(Arc::clone(&reason))))),
+                .for_each(|(to, _)| answer(to, Err(error.clone()))),
         }
     }
 
     /// Step 2. Refusals alone need none.
-    fn commit(&mut self, payload: &[u8]) -> Result<(), Arc<str>> {
+    fn commit(&mut self, payload: &[u8]) -> Result<(), AppendError> {
         if payload.is_empty() {
             return Ok(());
         }
         self.disk.commit(payload).map_err(|error| {
-            self.become_read_only(format!("the journal could not be written: {error}"))
+            let halt = Halt::after(&error);
+            let reason = Arc::clone(&halt.reason);
+            self.stop_at(halt);
+            match error.undone {
+                true => unavailable(reason),
+                false => in_doubt(reason),
+            }
         })
     }
 
     /// Steps 3 to 5.
-    fn acknowledge(&mut self, entries: &[Entry], verdicts: Vec<Verdict>) {
-        let events = entries.iter().map(|entry| entry.event.clone());
-        self.live.publish(events);
+    fn acknowledge(&mut self, writes: &[Staged], verdicts: Vec<Verdict>) {
+        self.live.publish(writes);
         for (to, verdict) in verdicts {
             answer(to, verdict);
         }
-        if entries.is_empty() {
-            return;
-        }
-        if let Err(error) = self.disk.index(entries) {
-            self.become_read_only(format!("the index could not be written: {error}"));
+        if !writes.is_empty() {
+            self.disk.index(writes);
         }
     }
 
-    fn become_read_only(&mut self, reason: String) -> Arc<str> {
-        tracing::error!(%reason, "the store takes no more writes until it is started anew");
-        let reason: Arc<str> = reason.into();
-        self.read_only = Some(Arc::clone(&reason));
-        self.live.set_read_only(Arc::clone(&reason));
-        reason
+    fn stop_at(&mut self, halt: Halt) {
+        tracing::error!(reason = %halt.reason, "the store takes no writes");
+        self.live.set_read_only(Some(Arc::clone(&halt.reason)));
+        self.halt = Some(halt);
     }
 }
 

@@ -29,6 +29,9 @@
 //! without every layer in shadow. Where both stacks come to the same, there is no shadow.
 
 mod effective;
+mod explain;
+mod order;
+mod whole;
 
 use super::Policy;
 use super::defaults;
@@ -37,6 +40,8 @@ use super::rules::{Mode, Rules};
 use crate::key::{Kind, Labels, OperationName, PolicyId, Service};
 
 pub use effective::{BreakerRules, Effective, Shadow, longest_backoff};
+pub use explain::{Explanation, FieldExplanation, Overruled, explain};
+pub use order::Reason;
 
 /// The operation for which rules are wanted.
 #[derive(Clone, Copy, Debug)]
@@ -106,64 +111,116 @@ pub fn resolve<'a>(
     locals: &[(Origin, Rules)],
     policies: impl IntoIterator<Item = &'a Policy>,
 ) -> Resolution {
-    let (mut enforced, mut as_if) = (Stack::new(), Stack::new());
-    let mut lay = |layer: &Layer<'_>| {
-        enforced.lay(layer, |field| !layer.shadows(field));
-        as_if.lay(layer, |_| true);
-    };
-    for (origin, rules) in locals {
-        lay(&Layer {
-            origin,
-            rules,
-            clear: &[],
-        });
+    let policies = order::in_order(target, policies);
+    let mut stacks = Stacks::new();
+    for layer in layers(locals, &policies) {
+        stacks.lay(layer, |_, _| ());
     }
-    for policy in in_order(target, policies) {
-        lay(&Layer {
-            origin: &Origin::Policy(policy.id().clone()),
-            rules: policy.rules(),
-            clear: policy.clear(),
-        });
-    }
-    let row = defaults::of(target.kind);
-    let (effective, repairs) = effective::settle(&enforced.rules, &as_if.rules, &row);
-    Resolution {
-        effective,
-        origins: Origins(enforced.origins),
-        shadow_origins: Origins(as_if.origins),
-        repairs,
-    }
+    stacks.settle(target.kind)
 }
 
-/// The policies that match, least specific first.
-fn in_order<'a>(
-    target: &Target<'_>,
-    policies: impl IntoIterator<Item = &'a Policy>,
-) -> Vec<&'a Policy> {
-    let mut matching: Vec<_> = policies
-        .into_iter()
-        .filter(|policy| policy.selector().matches(target))
-        .collect();
-    matching.sort_by(|a, b| {
-        a.priority()
-            .cmp(&b.priority())
-            .then_with(|| a.selector().cmp_specificity(b.selector()))
-            .then_with(|| a.id().cmp(b.id()))
+/// Everything that is laid over the defaults, lowest first.
+fn layers<'a>(
+    locals: &'a [(Origin, Rules)],
+    policies: &'a [&'a Policy],
+) -> impl Iterator<Item = Layer<'a>> {
+    let locals = locals.iter().map(|(origin, rules)| Layer {
+        author: Author::Process(origin),
+        rules,
+        clear: &[],
     });
-    matching
+    let policies = policies.iter().map(|policy| Layer {
+        author: Author::Policy(policy),
+        rules: policy.rules(),
+        clear: policy.clear(),
+    });
+    locals.chain(policies)
 }
 
 /// What one layer says.
+#[derive(Clone, Copy)]
 struct Layer<'a> {
-    origin: &'a Origin,
+    author: Author<'a>,
     rules: &'a Rules,
     clear: &'a [Field],
 }
 
+/// Whose layer it is.
+#[derive(Clone, Copy)]
+enum Author<'a> {
+    Process(&'a Origin),
+    Policy(&'a Policy),
+}
+
+/// What a layer says of one field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    Set,
+    Clear,
+}
+
 impl Layer<'_> {
+    /// What it says of `field`, if it does.
+    fn word(&self, field: Field) -> Option<Word> {
+        if field.is_set(self.rules) {
+            Some(Word::Set)
+        } else {
+            self.clear.contains(&field).then_some(Word::Clear)
+        }
+    }
+
     /// Whether it only tries out what it says in `field`.
     fn shadows(&self, field: Field) -> bool {
         field.section().mode(self.rules) == Some(Mode::Shadow)
+    }
+}
+
+impl Author<'_> {
+    fn origin(self) -> Origin {
+        match self {
+            Self::Process(origin) => origin.clone(),
+            Self::Policy(policy) => Origin::Policy(policy.id().clone()),
+        }
+    }
+}
+
+/// The layers so far, with and without what is only tried out.
+struct Stacks {
+    enforced: Stack,
+    as_if: Stack,
+}
+
+impl Stacks {
+    fn new() -> Self {
+        Self {
+            enforced: Stack::new(),
+            as_if: Stack::new(),
+        }
+    }
+
+    /// Lays one layer over the others; `heard` is told each field that it speaks of.
+    fn lay(&mut self, layer: Layer<'_>, mut heard: impl FnMut(Field, Word)) {
+        for &field in Field::ALL {
+            let Some(word) = layer.word(field) else {
+                continue;
+            };
+            self.as_if.take(field, word, layer);
+            if !layer.shadows(field) {
+                self.enforced.take(field, word, layer);
+            }
+            heard(field, word);
+        }
+    }
+
+    fn settle(self, kind: Kind) -> Resolution {
+        let row = defaults::of(kind);
+        let (effective, repairs) = effective::settle(&self.enforced.rules, &self.as_if.rules, &row);
+        Resolution {
+            effective,
+            origins: Origins(self.enforced.origins),
+            shadow_origins: Origins(self.as_if.origins),
+            repairs,
+        }
     }
 }
 
@@ -181,20 +238,13 @@ impl Stack {
         }
     }
 
-    /// Lays what `layer` says in the fields that count.
-    fn lay(&mut self, layer: &Layer<'_>, counts: impl Fn(Field) -> bool) {
-        let nothing = Rules::default();
-        for &field in Field::ALL.iter().filter(|field| counts(**field)) {
-            let from = if field.is_set(layer.rules) {
-                layer.rules
-            } else if layer.clear.contains(&field) {
-                &nothing
-            } else {
-                continue;
-            };
-            field.copy(from, &mut self.rules);
-            self.origins[field as usize] = layer.origin.clone();
+    /// Takes over what `layer` says of `field`.
+    fn take(&mut self, field: Field, word: Word, layer: Layer<'_>) {
+        match word {
+            Word::Set => field.copy(layer.rules, &mut self.rules),
+            Word::Clear => field.copy(&Rules::default(), &mut self.rules),
         }
+        self.origins[field as usize] = layer.author.origin();
     }
 }
 

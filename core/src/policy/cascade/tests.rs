@@ -14,23 +14,23 @@ use crate::policy::rules::{
 };
 use crate::policy::tests::{draft, on, resolve_for, secs};
 
-const SHADOW: Option<Mode> = Some(Mode::Shadow);
+pub(super) const SHADOW: Option<Mode> = Some(Mode::Shadow);
 
 /// The policy `name`, above all whose names come before.
-fn policy(name: &str, set: impl FnOnce(&mut Draft)) -> Policy {
+pub(super) fn policy(name: &str, set: impl FnOnce(&mut Draft)) -> Policy {
     let mut draft = draft(name);
     set(&mut draft);
     Policy::new(draft).unwrap()
 }
 
-fn trip(failures: u32) -> Option<Trip> {
+pub(super) fn trip(failures: u32) -> Option<Trip> {
     Some(Trip {
         consecutive_failures: Some(failures),
         ..Trip::default()
     })
 }
 
-fn limit(max_concurrent: u32) -> Option<BulkheadLimit> {
+pub(super) fn limit(max_concurrent: u32) -> Option<BulkheadLimit> {
     Some(BulkheadLimit {
         max_concurrent,
         max_queue: 0,
@@ -260,7 +260,7 @@ fn a_mode_cannot_be_cleared_because_no_layer_inherits_one() {
 }
 
 /// Legal rules in all sections; each field set or not.
-fn any_rules() -> impl Strategy<Value = Rules> {
+pub(super) fn any_rules() -> impl Strategy<Value = Rules> {
     let shapes = (
         any_timeouts_and_retry(),
         any_breaker(),
@@ -419,7 +419,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
 }
 
 /// Policies of distinct names.
-fn any_policies() -> impl Strategy<Value = Vec<Policy>> {
+pub(super) fn any_policies() -> impl Strategy<Value = Vec<Policy>> {
     prop::collection::vec(any_policy(), 0..8).prop_map(|mut policies| {
         policies.sort_by(|a, b| a.id().cmp(b.id()));
         policies.dedup_by(|a, b| a.id() == b.id());

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use fusebox_core::key::{Labels, Namespace};
 use fusebox_core::revision::Incarnation;
+use proptest::prelude::*;
 
+use super::super::strategies::any_rules;
 use super::*;
 
 fn identity() -> Identity {
@@ -121,6 +123,7 @@ fn a_declared_operation_survives_the_wire_and_has_a_kind() {
         operation: OperationName::new("payments.charge").unwrap(),
         kind: Kind::Cache,
         idempotent: true,
+        local_layers: Vec::new(),
     };
     let wire = declared_to_wire(&declared);
     assert_eq!(declared_from_wire(&wire), Ok(declared));
@@ -132,4 +135,98 @@ fn a_declared_operation_survives_the_wire_and_has_a_kind() {
         ..unkind
     };
     assert_eq!(declared_from_wire(&unknown).unwrap_err().iter().count(), 2);
+}
+
+fn local_layer(layer: v1::Layer, attempt_seconds: i64) -> v1::LocalLayer {
+    let attempt = Some(prost_types::Duration {
+        seconds: attempt_seconds,
+        nanos: 0,
+    });
+    v1::LocalLayer {
+        layer: layer.into(),
+        rules: Some(v1::Rules {
+            timeout: Some(v1::Timeout {
+                attempt,
+                overall: None,
+            }),
+            ..v1::Rules::default()
+        }),
+    }
+}
+
+/// The fields that are wrong with an operation that declares `local_layers`.
+fn refused(local_layers: Vec<v1::LocalLayer>) -> Vec<String> {
+    let wire = v1::OperationDeclared {
+        operation: "payments.charge".to_owned(),
+        local_layers,
+        ..v1::OperationDeclared::default()
+    };
+    let violations = declared_from_wire(&wire).err().unwrap_or_default();
+    violations
+        .iter()
+        .map(|violation| violation.field.clone())
+        .collect()
+}
+
+#[test]
+fn a_local_layer_must_be_legal_and_a_processs_own_and_above_the_one_before_it() {
+    let (file, site) = (v1::Layer::File, v1::Layer::CallSite);
+    assert_eq!(
+        refused(vec![local_layer(file, 1), local_layer(site, 2)]),
+        [""; 0]
+    );
+    assert_eq!(
+        refused(vec![local_layer(site, 1), local_layer(file, -2)]),
+        [
+            "operation_declared.local_layers[1].layer",
+            "operation_declared.local_layers[1].rules.timeout.attempt"
+        ]
+    );
+    for layer in [v1::Layer::Unspecified, v1::Layer::Kind, v1::Layer::Policy] {
+        assert_eq!(
+            refused(vec![local_layer(layer, 1)]),
+            ["operation_declared.local_layers[0].layer"]
+        );
+    }
+    assert_eq!(
+        refused(vec![local_layer(file, 90_000); 2]),
+        [
+            "operation_declared.local_layers[0].rules.timeout.attempt",
+            "operation_declared.local_layers[1].layer",
+            "operation_declared.local_layers[1].rules.timeout.attempt"
+        ]
+    );
+    assert_eq!(
+        refused(vec![local_layer(file, 1); 100_000]),
+        ["operation_declared.local_layers"]
+    );
+}
+
+#[test]
+fn a_local_layer_that_sets_nothing_is_none() {
+    let empty = v1::LocalLayer {
+        layer: v1::Layer::File.into(),
+        rules: None,
+    };
+    let wire = v1::OperationDeclared {
+        operation: "payments.charge".to_owned(),
+        local_layers: vec![empty],
+        ..v1::OperationDeclared::default()
+    };
+    assert_eq!(declared_from_wire(&wire).unwrap().local_layers, []);
+}
+
+proptest! {
+    #[test]
+    fn local_layers_survive_the_wire(rules in prop::collection::vec(any_rules(), 3)) {
+        let origins = [Origin::File, Origin::Environment, Origin::CallSite];
+        let layers = origins.into_iter().zip(rules);
+        let declared = Declared {
+            operation: OperationName::new("payments.charge").unwrap(),
+            kind: Kind::Api,
+            idempotent: false,
+            local_layers: layers.filter(|(_, rules)| !rules.is_empty()).collect(),
+        };
+        prop_assert_eq!(declared_from_wire(&declared_to_wire(&declared)), Ok(declared));
+    }
 }

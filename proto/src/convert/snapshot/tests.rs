@@ -84,6 +84,7 @@ proptest! {
     fn a_snapshot_survives_the_wire_and_its_digest_with_it(
         policies in prop::collection::vec(any_stored(), 0..5),
         incarnation in any::<u128>(),
+        adopted in any::<bool>(),
         revision in any::<u64>(),
     ) {
         let mut policies: Vec<Arc<Stored>> = policies.into_iter().map(Arc::new).collect();
@@ -92,11 +93,13 @@ proptest! {
         let ids = policies.iter().map(|stored| (stored.policy.id(), stored.revision));
         let snapshot = Snapshot {
             incarnation: Incarnation(incarnation),
+            adopted,
             revision: Revision(revision),
             digest: Digest::of(ids),
             policies: policies.clone(),
         };
         let received = snapshot_from_wire(&snapshot_to_wire(&snapshot)).unwrap();
+        prop_assert_eq!(received.adopted, adopted);
         let mut replica = Replica::default();
         prop_assert!(replica.receive(received).is_ok());
         let sent: Vec<_> = policies.iter().map(|stored| &stored.policy).collect();

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use fusebox_core::policy::Violations;
 use fusebox_core::revision::Revision;
 use fusebox_core::stats::Report;
-use fusebox_proto::convert::session::{declared_from_wire, refusals_from_wire};
+use fusebox_proto::convert::session::{Declared, declared_from_wire, refusals_from_wire};
 use fusebox_proto::convert::statistics::{operation_from_wire, transition_from_wire};
 use fusebox_proto::v1;
 use fusebox_proto::v1::connect_request::Message;
@@ -17,6 +17,7 @@ use super::{Inbound, Session};
 use crate::distribution::MAX_DECLARED;
 use crate::distribution::end::End;
 use crate::distribution::tally::Trouble;
+use crate::fleet::Declaration;
 
 impl<I: Inbound> Session<I> {
     /// Acts upon a message; the answer is the session's end if the message is that.
@@ -79,17 +80,33 @@ impl<I: Inbound> Session<I> {
         }
         self.declared += 1;
         match declared_from_wire(declared) {
-            Ok(declared) => {
-                let Presence {
-                    distribution,
-                    session,
-                    ..
-                } = &self.presence;
-                distribution
-                    .fleet
-                    .declare(*session, &declared.operation, declared.kind);
-            }
+            Ok(declared) => self.note_declared(declared),
             Err(violations) => self.invalid(&violations),
+        }
+    }
+
+    fn note_declared(&mut self, declared: Declared) {
+        let Declared {
+            operation,
+            kind,
+            idempotent,
+            local_layers: layers,
+        } = declared;
+        let declaration = Declaration {
+            kind,
+            idempotent,
+            layers,
+        };
+        let Presence {
+            distribution,
+            session,
+            ..
+        } = &self.presence;
+        let noted = distribution
+            .fleet
+            .declare(*session, &operation, declaration);
+        if let Err(overfull) = noted {
+            self.trouble(Trouble::OverDeclared, overfull);
         }
     }
 

@@ -1,5 +1,9 @@
 //! FleetService: what processes reported, counted and bounded.
 
+use fusebox_core::key::{Kind, Namespace, OperationName, Service};
+use fusebox_core::policy::Origin;
+use fusebox_core::stats::OperationKey;
+
 use super::*;
 
 fn operation(name: &str, success: u64, failure: u64) -> v1::OperationStats {
@@ -61,6 +65,60 @@ async fn what_a_process_reports_is_what_an_operator_sees() {
     assert_eq!(seen.instances.unwrap().closed, 1);
     assert!(seen.p50.is_some());
     assert_eq!(answer.coverage.unwrap().servers_total, 1);
+}
+
+/// An operation whose call site bounds attempts.
+fn declared(attempt_seconds: i64) -> Up {
+    let attempt = Some(prost_types::Duration {
+        seconds: attempt_seconds,
+        nanos: 0,
+    });
+    let rules = v1::Rules {
+        timeout: Some(v1::Timeout {
+            attempt,
+            overall: None,
+        }),
+        ..Default::default()
+    };
+    Up::OperationDeclared(v1::OperationDeclared {
+        operation: "pay".into(),
+        kind: v1::Kind::Database.into(),
+        idempotent: true,
+        local_layers: vec![v1::LocalLayer {
+            layer: v1::Layer::CallSite.into(),
+            rules: Some(rules),
+        }],
+    })
+}
+
+#[tokio::test]
+async fn what_connected_processes_set_by_themselves_is_known_as_long_as_they_are() {
+    let server = Server::start().await;
+    let key = OperationKey {
+        namespace: Namespace::default_namespace(),
+        service: Service::new("checkout").unwrap(),
+        operation: OperationName::new("pay").unwrap(),
+    };
+    let mut peer = Peer::of(&server, "checkout").await;
+    peer.apply().await;
+    peer.say(declared(7)).await;
+    peer.settle(1).await;
+    let known = server.aggregate.declared(&key).unwrap();
+    assert_eq!((known.kind, known.idempotent), (Kind::Database, true));
+    let (origin, rules) = &known.layers[0];
+    assert_eq!(*origin, Origin::CallSite);
+    assert_eq!(rules.timeout.attempt, Some(Duration::from_secs(7)));
+    assert!(!known.differ);
+    peer.say(declared(-1)).await;
+    peer.settle(2).await;
+    assert_eq!(server.trouble("invalid"), 1);
+    assert_eq!(server.aggregate.declared(&key).as_ref(), Some(&known));
+    drop(peer);
+    eventually(|| async {
+        tokio::task::yield_now().await;
+        server.aggregate.declared(&key).is_none()
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -1,15 +1,23 @@
 //! Journals that were cut, flipped and forged, byte by byte.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 
 use super::super::fixture;
-use super::super::record::{Entry, encode_entry};
+use super::super::live::Table;
+use super::super::record::encode_version;
+use super::super::{Cause, Committed};
 use super::*;
+use fusebox_core::revision::Incarnation;
+use fusebox_proto::store_v1::JournalHeader;
+use prost::Message;
 
-const INCARNATION: Incarnation = Incarnation(0xfeed);
+const LIFE: Life = Life {
+    incarnation: Incarnation(0xfeed),
+    adopted: false,
+};
 
 /// A data directory with a journal of commits, and what the file was after each.
 struct Written {
@@ -25,7 +33,7 @@ fn time(revision: u64) -> SystemTime {
 }
 
 /// Odd revisions put a policy, even ones delete it.
-fn entry(revision: u64) -> Entry {
+fn version(revision: u64) -> Version {
     let policy = fixture::policy("a", revision);
     let stored = fusebox_core::policy::Stored {
         policy,
@@ -34,23 +42,21 @@ fn entry(revision: u64) -> Entry {
         update_time: time(revision),
         updated_by: fixture::AUTHOR.into(),
     };
-    let event = Event {
+    let put = revision % 2 == 1;
+    Version {
         revision: Revision(revision),
         id: fixture::id("a"),
-        stored: (revision % 2 == 1).then(|| stored.into()),
-    };
-    Entry {
-        event,
-        replaced: None,
+        stored: put.then(|| stored.into()),
+        replaced: (!put).then(|| Revision(revision - 1)),
         time: time(revision),
-        author: fixture::AUTHOR.into(),
+        by: Arc::new(fixture::by(Cause::Update)),
     }
 }
 
 fn payload(revisions: impl IntoIterator<Item = u64>) -> Vec<u8> {
     let mut payload = Vec::new();
     for revision in revisions {
-        encode_entry(&entry(revision), &mut payload);
+        encode_version(&version(revision), &mut payload);
     }
     payload
 }
@@ -59,10 +65,10 @@ fn payload(revisions: impl IntoIterator<Item = u64>) -> Vec<u8> {
 fn written() -> Written {
     let dir = tempfile::tempdir().unwrap();
     let lock = DataDir::lock(dir.path()).unwrap();
-    Journal::create(&lock, INCARNATION, time(0)).unwrap();
+    Journal::create(&lock, Origins::new(LIFE, time(0))).unwrap();
     let file = dir.path().join(JOURNAL_FILE);
     let length = || fs::read(&file).unwrap().len();
-    let mut journal = Journal::open(&lock).unwrap().unwrap();
+    let (mut journal, _) = Journal::open(&lock, Retention::default()).unwrap().unwrap();
     let mut lengths = vec![length()];
     for revisions in [1..=1, 2..=3, 4..=5] {
         journal.commit(&payload(revisions)).unwrap();
@@ -82,12 +88,12 @@ impl Written {
         self.dir.path().join(JOURNAL_FILE)
     }
 
-    fn open(&self) -> Result<Journal, OpenError> {
-        Ok(Journal::open(&self.lock)?.unwrap())
+    fn open(&self) -> Result<(Journal, Table), OpenError> {
+        Ok(Journal::open(&self.lock, Retention::default())?.unwrap())
     }
 
     /// Opens `bytes` in the journal's place; they must not be changed by it.
-    fn open_instead(&self, bytes: &[u8]) -> Result<Journal, OpenError> {
+    fn open_instead(&self, bytes: &[u8]) -> Result<(Journal, Table), OpenError> {
         fs::write(self.file(), bytes).unwrap();
         let opened = self.open();
         assert_eq!(fs::read(self.file()).unwrap(), bytes);
@@ -109,28 +115,28 @@ impl Written {
     }
 }
 
-fn replayed(journal: &Journal, after: u64) -> Vec<Event> {
-    let mut all = Vec::new();
-    let collect = |events| {
-        all.extend(events);
-        Ok(())
-    };
-    journal.replay(Revision(after), collect).unwrap();
-    all
+/// What was committed after a revision, as `table` holds it.
+fn after(table: &Table, revision: u64) -> Vec<Committed> {
+    table.archive().since(Revision(revision)).unwrap().into()
 }
 
-fn events(revisions: impl IntoIterator<Item = u64>) -> Vec<Event> {
-    revisions.into_iter().map(|r| entry(r).event).collect()
+fn writes(revisions: impl IntoIterator<Item = u64>) -> Vec<Committed> {
+    let write = |revision| Committed {
+        revision: Revision(revision),
+        versions: [Arc::new(version(revision))].into(),
+    };
+    revisions.into_iter().map(write).collect()
 }
 
 #[test]
-fn what_was_committed_is_replayed_in_order() {
+fn what_was_committed_is_read_back_in_order() {
     let written = written();
-    let journal = written.open().unwrap();
-    assert_eq!(journal.incarnation(), INCARNATION);
-    assert_eq!(journal.last(), Revision(5));
-    for after in 0..=5 {
-        assert_eq!(replayed(&journal, after), events(after + 1..=5));
+    let (journal, table) = written.open().unwrap();
+    assert_eq!(journal.life(), LIFE);
+    assert_eq!(journal.bytes(), written.bytes.len() as u64);
+    assert_eq!(table.revision(), Revision(5));
+    for revision in 0..=5 {
+        assert_eq!(after(&table, revision), writes(revision + 1..=5));
     }
 }
 
@@ -138,13 +144,13 @@ fn what_was_committed_is_replayed_in_order() {
 fn a_tail_torn_at_any_byte_loses_the_unacknowledged_commit_alone() {
     let written = written();
     for end in written.last_frame() + 1..written.bytes.len() {
-        let mut journal = written.open_instead(&written.bytes[..end]).unwrap();
-        assert_eq!(journal.last(), Revision(3), "cut at {end}");
+        let (mut journal, table) = written.open_instead(&written.bytes[..end]).unwrap();
+        assert_eq!(table.revision(), Revision(3), "cut at {end}");
         journal.cut_torn_tail().unwrap();
         let kept = fs::read(written.file()).unwrap();
         assert_eq!(kept, written.bytes[..written.last_frame()]);
         journal.commit(&payload([4])).unwrap();
-        assert_eq!(replayed(&written.open().unwrap(), 0), events(1..=4));
+        assert_eq!(after(&written.open().unwrap().1, 0), writes(1..=4));
     }
 }
 
@@ -152,8 +158,8 @@ fn a_tail_torn_at_any_byte_loses_the_unacknowledged_commit_alone() {
 fn a_last_frame_with_any_byte_flipped_was_never_acknowledged() {
     let written = written();
     for at in written.last_frame()..written.bytes.len() {
-        let journal = written.open_instead(&flipped(&written.bytes, at)).unwrap();
-        assert_eq!(journal.last(), Revision(3), "flipped at {at}");
+        let (_, table) = written.open_instead(&flipped(&written.bytes, at)).unwrap();
+        assert_eq!(table.revision(), Revision(3), "flipped at {at}");
     }
 }
 
@@ -201,7 +207,8 @@ fn a_journal_without_a_whole_header_is_damaged() {
 fn zeros_that_a_file_system_left_behind_are_a_torn_tail() {
     let written = written();
     let zeros = [&written.bytes[..], &[0; 4096]].concat();
-    assert_eq!(written.open_instead(&zeros).unwrap().last(), Revision(5));
+    let (_, table) = written.open_instead(&zeros).unwrap();
+    assert_eq!(table.revision(), Revision(5));
 }
 
 #[test]
@@ -223,7 +230,10 @@ fn a_length_beyond_the_bound_is_refused_before_anything_is_allocated() {
         u32::MAX,
         frame::PAYLOAD_BYTES
     );
-    assert_eq!(frame::read(&mut &bytes[..]).unwrap(), Found::Bad(problem));
+    assert_eq!(
+        frame::read(&mut &bytes[..]).unwrap(),
+        frame::Found::Bad(problem)
+    );
     assert!(frame::frame(&[]).is_err());
     assert!(frame::frame(&vec![0; frame::PAYLOAD_BYTES + 1]).is_err());
     assert!(frame::frame(&vec![0; frame::PAYLOAD_BYTES]).is_ok());
@@ -253,7 +263,7 @@ fn a_journal_of_a_newer_format_is_refused_and_named() {
     let newer = [MAGIC, &header, b"what this server cannot know"].concat();
     let said = written.open_instead(&newer).unwrap_err().to_string();
     assert!(
-        said.contains("has format 2, this server knows up to 1"),
+        said.contains("has format 3, this server knows up to 2"),
         "{said}"
     );
 }
@@ -263,9 +273,93 @@ fn a_creation_that_was_interrupted_is_done_anew() {
     let dir = tempfile::tempdir().unwrap();
     let lock = DataDir::lock(dir.path()).unwrap();
     fs::write(dir.path().join(NEW_FILE), "fusebox jour").unwrap();
-    assert!(Journal::open(&lock).unwrap().is_none());
-    Journal::create(&lock, INCARNATION, time(0)).unwrap();
-    let journal = Journal::open(&lock).unwrap().unwrap();
-    assert_eq!(journal.last(), Revision::ZERO);
+    let opened = Journal::open(&lock, Retention::default());
+    assert!(opened.unwrap().is_none());
+    Journal::create(&lock, Origins::new(LIFE, time(0))).unwrap();
+    let (_, table) = Journal::open(&lock, Retention::default()).unwrap().unwrap();
+    assert_eq!(table.revision(), Revision::ZERO);
     assert!(!dir.path().join(NEW_FILE).exists());
+}
+
+/// Writes a journal anew with what `retention` keeps of it.
+fn compact(journal: &mut Journal, table: &Table) {
+    let archive = table.archive();
+    let draft = journal.draft(archive.floor(), archive.iter().cloned().collect());
+    journal.replace_by(draft().unwrap()).unwrap();
+}
+
+#[test]
+fn a_compacted_journal_holds_what_the_archive_kept_and_goes_on() {
+    let written = written();
+    let few = Retention {
+        changes: 2,
+        versions: 1,
+        ..Retention::default()
+    };
+    let (mut journal, table) = Journal::open(&written.lock, few).unwrap().unwrap();
+    assert_eq!(table.archive().floor(), Revision(3));
+    let draft = journal.draft(Revision(3), table.archive().iter().cloned().collect());
+    let draft = draft().unwrap();
+    // What is committed meanwhile is not lost.
+    journal.commit(&payload([6, 7])).unwrap();
+    journal.replace_by(draft).unwrap();
+    journal.commit(&payload([8])).unwrap();
+    assert!(!written.dir.path().join(NEW_FILE).exists());
+    let (again, table) = written.open().unwrap();
+    assert_eq!(again.life(), LIFE);
+    assert_eq!(after(&table, 3), writes(4..=8));
+    assert_eq!(table.archive().since(Revision(2)), None);
+    assert_eq!(table.revision(), Revision(8));
+}
+
+#[test]
+fn a_compacted_journal_that_lost_any_of_what_it_kept_is_damaged() {
+    let written = written();
+    let few = Retention {
+        changes: 1,
+        versions: 9,
+        ..Retention::default()
+    };
+    let (mut journal, table) = Journal::open(&written.lock, few).unwrap().unwrap();
+    assert_eq!(table.archive().len(), 5);
+    compact(&mut journal, &table);
+    let whole = fs::read(written.file()).unwrap();
+    let (_, table) = written.open().unwrap();
+    assert_eq!((table.revision(), table.archive().len()), (Revision(5), 5));
+    let header = MAGIC.len() + 8;
+    for end in header + 40..whole.len() {
+        if written.open_instead(&whole[..end]).is_ok() {
+            panic!("cut at {end} of {}", whole.len());
+        }
+    }
+}
+
+#[test]
+fn entries_of_one_revision_are_one_write_and_stay_within_a_frame() {
+    let written = written();
+    let (mut journal, _) = written.open().unwrap();
+    let both = [
+        version(6),
+        Version {
+            id: fixture::id("b"),
+            ..version(6)
+        },
+    ];
+    let encoded = both.clone().map(|version| {
+        let mut payload = Vec::new();
+        encode_version(&version, &mut payload);
+        payload
+    });
+    journal.commit(&encoded.concat()).unwrap();
+    let (_, table) = written.open().unwrap();
+    let [write] = &*after(&table, 5) else {
+        panic!("one write");
+    };
+    assert_eq!(write.versions.len(), 2);
+    let apart = encoded
+        .map(|payload| frame::frame(&payload).unwrap())
+        .concat();
+    let bytes = [&written.bytes[..], &apart].concat();
+    let (_, problem) = written.damage_in(&bytes);
+    assert_eq!(problem, "revision 6 follows revision 6");
 }

@@ -2,26 +2,26 @@
 //!
 //! ```text
 //!   key    namespace \0 name          value  crc32(key, rest) u32 | version u8 | fusebox.v1.Policy
-//!          \0seal                            crc32(key, rest) u32 | version u8 | Seal
+//!          \0manifest                        crc32(key, rest) u32 | version u8 | Manifest
 //! ```
 //!
 //! The checksum covers the key, so that a record cannot pass for another's. A whole record may
 //! still be missing, or be an older one of the same key: sled's own recovery after a truncation
-//! does that. Hence the [`Seal`]: how many records there are, and a sum over their ids and
+//! does that. Hence the [`Manifest`]: how many records there are, and a sum over their ids and
 //! revisions that does not depend on their order and follows each write in constant time.
 
 use fusebox_core::key::PolicyId;
 use fusebox_core::policy::Stored;
 use fusebox_core::revision::{Digest, Incarnation, Revision};
 
-use crate::store::Event;
+use crate::store::Version;
 
 /// Below every policy's key, since a namespace is never empty.
-pub(super) const SEAL_KEY: &[u8] = b"\0seal";
+pub(super) const MANIFEST_KEY: &[u8] = b"\0manifest";
 /// The record version this server writes, and the only one it knows.
 const VERSION: u8 = 1;
 const CRC_BYTES: usize = 4;
-const SEAL_BYTES: usize = 16 + 3 * 8;
+const MANIFEST_BYTES: usize = 16 + 3 * 8;
 
 /// A record's value.
 pub(super) fn wrap(key: &[u8], body: &[u8]) -> Vec<u8> {
@@ -63,7 +63,7 @@ fn checksum(key: &[u8], rest: &[u8]) -> u32 {
 
 /// What an index as of one revision must hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Seal {
+pub(super) struct Manifest {
     /// The store's life.
     pub(super) incarnation: Incarnation,
     /// The last revision applied.
@@ -73,7 +73,7 @@ pub(super) struct Seal {
     sum: u64,
 }
 
-impl Seal {
+impl Manifest {
     /// Of an index without a record.
     pub(super) fn new(incarnation: Incarnation) -> Self {
         Self {
@@ -84,59 +84,61 @@ impl Seal {
         }
     }
 
-    /// Follows one write that replaced the policy's revision `replaced`.
-    pub(super) fn follow(&mut self, event: &Event, replaced: Option<Revision>) {
-        self.applied = event.revision;
-        if let Some(replaced) = replaced {
+    /// Counts one more record.
+    pub(super) fn count_in(&mut self, stored: &Stored) {
+        self.count += 1;
+        let digest = digest(stored.policy.id(), stored.revision);
+        self.sum = self.sum.wrapping_add(digest);
+    }
+
+    /// Follows one version of a policy, the newest.
+    pub(super) fn follow(&mut self, version: &Version) {
+        self.applied = version.revision;
+        if let Some(replaced) = version.replaced {
             self.count -= 1;
-            self.sum = self.sum.wrapping_sub(digest(&event.id, replaced));
+            self.sum = self.sum.wrapping_sub(digest(&version.id, replaced));
         }
-        if let Some(stored) = &event.stored {
-            self.count += 1;
-            self.sum = self.sum.wrapping_add(digest(&event.id, stored.revision));
-        }
-    }
-
-    /// Whether `policies` are what `seal` speaks of.
-    pub(super) fn check<'a>(
-        seal: Option<&Self>,
-        policies: impl Iterator<Item = &'a Stored>,
-    ) -> Result<(), String> {
-        let (count, sum) = policies.fold((0_u64, 0_u64), |(count, sum), stored| {
-            let digest = digest(stored.policy.id(), stored.revision);
-            (count + 1, sum.wrapping_add(digest))
-        });
-        match seal {
-            None if count == 0 => Ok(()),
-            None => Err(format!("it has {count} records and no seal")),
-            Some(seal) if seal.count != count => Err(format!(
-                "it has {count} records, its seal says {}",
-                seal.count
-            )),
-            Some(seal) if seal.sum != sum => {
-                let applied = seal.applied;
-                Err(format!(
-                    "its {count} records are not those of revision {applied}"
-                ))
-            }
-            Some(_) => Ok(()),
+        if let Some(stored) = &version.stored {
+            self.count_in(stored);
         }
     }
 
-    /// The value under [`SEAL_KEY`].
+    /// What is `said` of an index, if that is what was found and counted here.
+    pub(super) fn compare(&self, said: Option<Self>) -> Result<Self, String> {
+        let count = self.count;
+        let said = said.ok_or_else(|| format!("it has {count} records and no manifest"))?;
+        if said.count != count {
+            let said = said.count;
+            return Err(format!("it has {count} records, its manifest says {said}"));
+        }
+        if said.sum != self.sum {
+            let applied = said.applied;
+            return Err(format!(
+                "its {count} records are not those of revision {applied}"
+            ));
+        }
+        Ok(said)
+    }
+
+    /// The value under [`MANIFEST_KEY`].
     pub(super) fn to_record(self) -> Vec<u8> {
-        let mut body = Vec::with_capacity(SEAL_BYTES);
+        let mut body = Vec::with_capacity(MANIFEST_BYTES);
         body.extend(self.incarnation.0.to_be_bytes());
         for number in [self.applied.0, self.count, self.sum] {
             body.extend(number.to_be_bytes());
         }
-        wrap(SEAL_KEY, &body)
+        wrap(MANIFEST_KEY, &body)
     }
 
-    /// The seal in the value under [`SEAL_KEY`].
+    /// The manifest in the value under [`MANIFEST_KEY`].
     pub(super) fn from_record(value: &[u8]) -> Result<Self, String> {
-        let body = unwrap(SEAL_KEY, value)?;
-        let short = || format!("its seal has {} bytes, not {SEAL_BYTES}", body.len());
+        let body = unwrap(MANIFEST_KEY, value)?;
+        let short = || {
+            format!(
+                "its manifest has {} bytes, not {MANIFEST_BYTES}",
+                body.len()
+            )
+        };
         let (incarnation, rest) = body.split_first_chunk::<16>().ok_or_else(short)?;
         let (numbers, []) = rest.as_chunks::<8>() else {
             return Err(short());

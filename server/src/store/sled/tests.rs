@@ -1,332 +1,101 @@
-//! Data directories that were reopened, copied, cut, flipped and robbed.
-
-use std::collections::BTreeSet;
-use std::fs;
-use std::sync::Mutex;
-use std::sync::mpsc::channel;
-use std::time::SystemTime;
+//! Indexes that were tampered with behind their owner's back.
 
 use tempfile::TempDir;
 
-use super::super::conformance::conform;
-use super::super::fixture::{self, append_all, delete_if, id, put, put_if, revisions, run};
-use super::super::{Expect, Page};
+use super::super::fixture::{by, id, policy};
+use super::super::{Cause, Version};
 use super::*;
 
-conform!({
-    let dir = tempfile::tempdir().unwrap();
-    (reopen(dir.path()).unwrap(), dir)
-});
+const LIFE: Incarnation = Incarnation(7);
 
-fn reopen(dir: &Path) -> Result<Arc<dyn Store>, OpenError> {
-    open(dir, fixture::clock())
+fn stored(name: &str, revision: u64) -> Arc<Stored> {
+    Arc::new(Stored {
+        policy: policy(name, 1),
+        revision: Revision(revision),
+        create_time: std::time::UNIX_EPOCH,
+        update_time: std::time::UNIX_EPOCH,
+        updated_by: String::new(),
+    })
 }
 
-fn contents(store: &Arc<dyn Store>) -> (Incarnation, Page) {
-    let page = store.list(None, None, usize::MAX).unwrap();
-    (store.incarnation(), page)
-}
-
-/// What a reopened store must hold, and nothing else.
-type Truth = (Incarnation, Page);
-
-/// Writes, some of them together, that create, replace and delete.
-fn fill(store: &Arc<dyn Store>, names: usize) {
-    let name = |n: usize| format!("p{n}");
-    run(async {
-        append_all(&**store, (0..names).map(|n| put(&name(n)))).await;
-        append_all(&**store, (0..names / 2).map(|n| put(&name(n)))).await;
-        let every_third = (0..names).step_by(3);
-        append_all(
-            &**store,
-            every_third.map(|n| delete_if(&name(n), Expect::Present)),
-        )
-        .await;
-        for n in 0..5 {
-            store.append(put(&name(n))).await.unwrap();
-        }
-    });
-}
-
-/// A closed data directory with something in it.
-fn filled(names: usize) -> (TempDir, Truth) {
-    let dir = tempfile::tempdir().unwrap();
-    let store = reopen(dir.path()).unwrap();
-    fill(&store, names);
-    let truth = contents(&store);
-    run(store.close());
-    (dir, truth)
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let (entry, to) = (entry.unwrap(), to);
-        let target = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => copy(&entry.path(), &target),
-            false => drop(fs::copy(entry.path(), target).unwrap()),
-        }
+/// A write that puts `name`, or deletes it, where `replaced` was.
+fn write(revision: u64, name: &str, put: bool, replaced: Option<u64>) -> Committed {
+    let version = Version {
+        revision: Revision(revision),
+        id: id(name),
+        stored: put.then(|| stored(name, revision)),
+        replaced: replaced.map(Revision),
+        time: std::time::UNIX_EPOCH,
+        by: Arc::new(by(Cause::Update)),
+    };
+    Committed {
+        revision: Revision(revision),
+        versions: [Arc::new(version)].into(),
     }
 }
 
-fn copied(from: &Path) -> TempDir {
+fn place(dir: &TempDir) -> PathBuf {
+    dir.path().join("index")
+}
+
+fn open(dir: &TempDir) -> Result<Index, Trouble> {
+    Index::wait_until_free(&place(dir)).unwrap();
+    Index::open(place(dir))
+}
+
+/// Of policies p1 to p8, p8 deleted again.
+fn filled() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
-    copy(from, dir.path());
+    let mut index = Index::build(place(&dir), LIFE, Revision::ZERO, []).unwrap();
+    for n in 1..=8 {
+        index
+            .apply(&[write(n, &format!("p{n}"), true, None)])
+            .unwrap();
+    }
+    index.apply(&[write(9, "p8", false, Some(8))]).unwrap();
+    index.flush().unwrap();
     dir
 }
 
-/// Every file below `dir` except the lock, with its bytes.
-fn bytes_below(dir: &Path) -> BTreeSet<(PathBuf, Vec<u8>)> {
-    let mut all = BTreeSet::new();
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => all.extend(bytes_below(&path)),
-            false if path.ends_with("LOCK") => {}
-            false => {
-                let bytes = fs::read(&path).unwrap();
-                all.insert((path, bytes));
-            }
-        }
-    }
-    all
-}
-
-/// The error that opening `dir` ends with.
-fn refusal(dir: &Path) -> OpenError {
-    match reopen(dir) {
-        Ok(_) => panic!("{} opened", dir.display()),
-        Err(error) => error,
-    }
-}
-
-fn index_of(dir: &TempDir) -> PathBuf {
-    dir.path().join(INDEX_DIR)
-}
-
-fn journal_of(dir: &TempDir) -> PathBuf {
-    dir.path().join(JOURNAL_FILE)
+fn policies() -> Vec<Arc<Stored>> {
+    (1..=7).map(|n| stored(&format!("p{n}"), n)).collect()
 }
 
 #[test]
-fn reopening_keeps_everything() {
-    let (dir, truth) = filled(50);
-    for _ in 0..2 {
-        let store = reopen(dir.path()).unwrap();
-        assert_eq!(contents(&store), truth);
-        assert_eq!(store.revision(), truth.1.revision);
-    }
+fn an_index_holds_what_was_applied_to_it_and_says_as_of_when() {
+    let dir = filled();
+    let index = open(&dir).unwrap();
+    assert_eq!((index.applied(), index.incarnation()), (Revision(9), LIFE));
+    assert!(index.holds(policies().iter()));
+    assert!(!index.holds(policies()[1..].iter()));
+    let mut newer = policies();
+    newer[0] = stored("p1", 9);
+    assert!(!index.holds(newer.iter()));
 }
 
 #[test]
-fn revisions_go_on_after_reopening() {
-    let (dir, (_, page)) = filled(5);
-    let store = reopen(dir.path()).unwrap();
-    let next = page.revision.next().0;
-    let answers = run(append_all(
-        &*store,
-        [put("a"), put_if("p4", Expect::Present)],
-    ));
-    assert_eq!(revisions(answers), [next, next + 1]);
-}
-
-#[test]
-fn a_directory_copied_from_under_a_running_store_has_all_that_was_acknowledged() {
+fn an_index_is_built_at_once_from_any_number_of_policies() {
     let dir = tempfile::tempdir().unwrap();
-    let store = reopen(dir.path()).unwrap();
-    for _ in 0..5 {
-        fill(&store, 20);
-        let copy = copied(dir.path());
-        assert_opens_or_is_rebuilt(&copy, &contents(&store));
-    }
+    let many = 2 * BUILD_RECORDS as u64 + 10;
+    let all: Vec<_> = (1..=many).map(|n| stored(&format!("p{n}"), n)).collect();
+    drop(Index::build(place(&dir), LIFE, Revision(many), &all).unwrap());
+    let index = open(&dir).unwrap();
+    assert_eq!(index.applied(), Revision(many));
+    assert!(index.holds(all.iter()));
 }
 
-#[test]
-fn an_index_that_is_behind_is_brought_up_from_the_journal() {
-    let (dir, _) = filled(20);
-    let behind = copied(&index_of(&dir));
-    let store = reopen(dir.path()).unwrap();
-    fill(&store, 30);
-    let truth = contents(&store);
-    drop(store);
-    fs::remove_dir_all(index_of(&dir)).unwrap();
-    copy(behind.path(), &index_of(&dir));
-    assert_eq!(contents(&reopen(dir.path()).unwrap()), truth);
-    assert_eq!(contents(&reopen(dir.path()).unwrap()), truth);
-}
-
-#[test]
-fn an_index_that_is_gone_or_empty_is_rebuilt_whole() {
-    let (dir, truth) = filled(50);
-    fs::remove_dir_all(index_of(&dir)).unwrap();
-    assert_eq!(contents(&reopen(dir.path()).unwrap()), truth);
-    fs::remove_dir_all(index_of(&dir)).unwrap();
-    fs::create_dir(index_of(&dir)).unwrap();
-    assert_eq!(contents(&reopen(dir.path()).unwrap()), truth);
-}
-
-#[test]
-fn a_torn_journal_is_cut_and_written_on() {
-    let (dir, (_, page)) = filled(5);
-    let whole = fs::read(journal_of(&dir)).unwrap();
-    fs::write(journal_of(&dir), [&whole[..], &[7; 100]].concat()).unwrap();
-    let store = reopen(dir.path()).unwrap();
-    assert_eq!(fs::read(journal_of(&dir)).unwrap(), whole);
-    let answer = run(store.append(put("a"))).unwrap();
-    assert_eq!(answer.revision, page.revision.next());
-    drop(store);
-    assert!(reopen(dir.path()).unwrap().get(&id("a")).unwrap().is_some());
-}
-
-#[test]
-fn a_byte_flipped_amid_the_journal_stops_the_start_and_changes_nothing() {
-    let (dir, _) = filled(5);
-    let mut journal = fs::read(journal_of(&dir)).unwrap();
-    let middle = journal.len() / 2;
-    journal[middle] ^= 1;
-    fs::write(journal_of(&dir), journal).unwrap();
-    let before = bytes_below(dir.path());
-    assert!(matches!(refusal(dir.path()), OpenError::Damaged { .. }));
-    assert_eq!(bytes_below(dir.path()), before);
-}
-
-#[test]
-fn acknowledged_writes_cut_from_the_journal_are_missed() {
-    let (dir, (_, page)) = filled(5);
-    let whole = fs::read(journal_of(&dir)).unwrap();
-    let torn = &whole[..whole.len() - 1];
-    fs::write(journal_of(&dir), torn).unwrap();
-    match refusal(dir.path()) {
-        OpenError::JournalBehind {
-            journal, applied, ..
-        } => assert_eq!((journal.next(), applied), (page.revision, page.revision)),
-        other => panic!("{other}"),
-    }
-    assert_eq!(fs::read(journal_of(&dir)).unwrap(), torn);
-}
-
-#[test]
-fn an_index_without_its_journal_is_no_new_store() {
-    let (dir, _) = filled(5);
-    fs::remove_file(journal_of(&dir)).unwrap();
-    assert!(matches!(
-        refusal(dir.path()),
-        OpenError::JournalMissing { .. }
-    ));
-    assert!(!journal_of(&dir).exists());
-}
-
-#[test]
-fn an_index_of_another_journal_is_refused_and_named() {
-    let ((dir, (own, _)), (other, (foreign, _))) = (filled(5), filled(5));
-    fs::remove_dir_all(index_of(&dir)).unwrap();
-    copy(&index_of(&other), &index_of(&dir));
-    match refusal(dir.path()) {
-        OpenError::Foreign {
-            found, expected, ..
-        } => assert_eq!((found, expected), (foreign, own)),
-        other => panic!("{other}"),
-    }
-}
-
-/// Either everything is there, or one clear error, whose remedy brings everything back.
-fn assert_opens_or_is_rebuilt(dir: &TempDir, truth: &Truth) -> bool {
-    let journal = fs::read(journal_of(dir)).unwrap();
-    let opened = match reopen(dir.path()) {
-        Ok(store) => {
-            assert_eq!(contents(&store), *truth);
-            true
-        }
-        Err(error) => {
-            assert_says_what_to_do(&error, &index_of(dir));
-            fs::rename(index_of(dir), dir.path().join("away")).unwrap();
-            assert_eq!(contents(&reopen(dir.path()).unwrap()), *truth);
-            false
-        }
-    };
-    assert_eq!(fs::read(journal_of(dir)).unwrap(), journal);
-    opened
-}
-
-fn assert_says_what_to_do(error: &OpenError, index: &Path) {
-    assert!(matches!(error, OpenError::Index { .. }), "{error}");
-    let said = error.to_string();
-    let remedy = format!("move {} away and start again", index.display());
-    assert!(said.contains(&remedy), "{said}");
-    assert!(
-        said.contains("the journal beside it holds everything"),
-        "{said}"
-    );
-    assert!(!said.contains('\n'), "{said}");
-}
-
-/// Positions spread over `length` bytes, the same at every run.
-fn positions(length: usize, count: usize) -> impl Iterator<Item = usize> {
-    let step = length / count;
-    // The odd stride keeps them from falling on the same place of every sled page.
-    (0..count).map(move |n| (n * step + n * 37) % length)
-}
-
-/// How many of `count` changes to each of sled's files were refused; all must end well.
-fn refusals(count: usize, change: impl Fn(&mut Vec<u8>, usize)) -> usize {
-    let (dir, truth) = filled(60);
-    let mut refused = 0;
-    for (path, bytes) in bytes_below(&index_of(&dir)) {
-        let Some(used) = bytes.iter().rposition(|&byte| byte != 0) else {
-            continue;
-        };
-        for at in positions(used, count) {
-            let copy = copied(dir.path());
-            let mut changed = bytes.clone();
-            change(&mut changed, at);
-            let target = index_of(&copy).join(path.file_name().unwrap());
-            fs::write(target, changed).unwrap();
-            refused += usize::from(!assert_opens_or_is_rebuilt(&copy, &truth));
-        }
-    }
-    refused
-}
-
-#[test]
-fn an_index_with_a_flipped_byte_opens_whole_or_is_refused_and_rebuilt() {
-    assert_ne!(refusals(24, |bytes, at| bytes[at] ^= 0x40), 0);
-}
-
-#[test]
-fn an_index_cut_short_opens_whole_or_is_refused_and_rebuilt() {
-    assert_ne!(refusals(12, Vec::truncate), 0);
-}
-
-#[test]
-fn an_index_that_is_a_file_is_refused_with_the_remedy() {
-    let (dir, truth) = filled(5);
-    fs::remove_dir_all(index_of(&dir)).unwrap();
-    fs::write(index_of(&dir), "not sled").unwrap();
-    assert!(!assert_opens_or_is_rebuilt(&dir, &truth));
-}
-
-fn open_index(dir: &TempDir) -> ::sled::Db {
-    wait_until_free(&index_of(dir), LOCK_LOOKS).unwrap();
-    ::sled::open(index_of(dir)).unwrap()
-}
-
-/// Changes the index of a closed store behind the store's back.
-fn tamper(dir: &TempDir, change: impl FnOnce(&::sled::Db)) {
-    let db = open_index(dir);
-    change(&db);
-    db.flush().unwrap();
+fn database(dir: &TempDir) -> ::sled::Db {
+    Index::wait_until_free(&place(dir)).unwrap();
+    ::sled::open(place(dir)).unwrap()
 }
 
 #[test]
 fn a_record_that_is_missing_old_forged_or_misplaced_is_noticed() {
     let key = |name: &str| key(&id(name)).into_bytes();
-    let (older, _) = filled(8);
-    let old = open_index(&older);
     type Change<'a> = (&'a str, Box<dyn Fn(&::sled::Db) + 'a>);
     let changes: [Change<'_>; 6] = [
         (
-            "it has 6 records, its seal says 7",
+            "it has 6 records, its manifest says 7",
             Box::new(|db| {
                 db.remove(key("p7")).unwrap();
             }),
@@ -349,22 +118,22 @@ fn a_record_that_is_missing_old_forged_or_misplaced_is_noticed() {
         (
             "has checksum",
             Box::new(|db| {
-                db.insert(key("p7"), old.get(key("p5")).unwrap().unwrap())
+                db.insert(key("p7"), db.get(key("p5")).unwrap().unwrap())
                     .unwrap();
             }),
         ),
         (
             "has checksum",
             Box::new(|db| {
-                let mut value = db.get(SEAL_KEY).unwrap().unwrap().to_vec();
+                let mut value = db.get(MANIFEST_KEY).unwrap().unwrap().to_vec();
                 *value.last_mut().unwrap() ^= 1;
-                db.insert(SEAL_KEY, value).unwrap();
+                db.insert(MANIFEST_KEY, value).unwrap();
             }),
         ),
         (
-            "it has 7 records and no seal",
+            "it has 7 records and no manifest",
             Box::new(|db| {
-                db.remove(SEAL_KEY).unwrap();
+                db.remove(MANIFEST_KEY).unwrap();
             }),
         ),
         (
@@ -381,128 +150,23 @@ fn a_record_that_is_missing_old_forged_or_misplaced_is_noticed() {
         ),
     ];
     for (problem, change) in changes {
-        let (dir, truth) = filled(8);
-        tamper(&dir, change);
-        let said = refusal(dir.path()).to_string();
+        let dir = filled();
+        let db = database(&dir);
+        change(&db);
+        drop(db);
+        let trouble = open(&dir).unwrap_err();
+        assert!(!trouble.is_of_the_disk());
+        let said = trouble.into_line();
         assert!(said.contains(problem), "{said}");
-        assert!(!assert_opens_or_is_rebuilt(&dir, &truth));
     }
-}
-
-#[test]
-fn a_directory_in_use_is_refused_with_the_process_that_uses_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = reopen(dir.path()).unwrap();
-    match refusal(dir.path()) {
-        OpenError::InUse { dir: named, pid } => {
-            assert_eq!(
-                (named.as_path(), pid),
-                (dir.path(), Some(std::process::id()))
-            );
-        }
-        other => panic!("{other}"),
-    }
-    run(store.close());
-    assert!(reopen(dir.path()).is_ok(), "closing lets go of it");
 }
 
 #[test]
 fn an_index_that_somebody_else_has_open_is_in_use() {
-    let (dir, _) = filled(5);
-    let elsewhere = open_index(&dir);
-    let in_use = wait_until_free(&index_of(&dir), 1).unwrap_err();
-    assert!(matches!(in_use, OpenError::InUse { dir: named, .. } if named == index_of(&dir)));
+    let dir = filled();
+    let elsewhere = database(&dir);
+    let in_use = wait_for(&place(&dir), 1).unwrap_err();
+    assert!(matches!(in_use, OpenError::InUse { dir: named, .. } if named == place(&dir)));
     drop(elsewhere);
-    assert!(reopen(dir.path()).is_ok());
-}
-
-#[test]
-fn a_store_closed_and_opened_at_once_is_never_refused() {
-    let (dir, truth) = filled(5);
-    for _ in 0..50 {
-        let store = reopen(dir.path()).unwrap();
-        assert_eq!(contents(&store), truth);
-    }
-}
-
-#[test]
-fn a_data_directory_is_created_with_its_parents() {
-    let dir = tempfile::tempdir().unwrap();
-    let nested = dir.path().join("a/b");
-    assert!(reopen(&nested).is_ok());
-    assert!(nested.join(JOURNAL_FILE).exists());
-}
-
-#[test]
-fn what_is_no_directory_is_refused_and_named() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("file");
-    fs::write(&file, "kept").unwrap();
-    for path in [file.clone(), file.join("below")] {
-        assert!(matches!(refusal(&path), OpenError::NotADirectory { dir } if dir == path));
-    }
-    assert_eq!(fs::read(&file).unwrap(), b"kept");
-}
-
-#[test]
-fn a_directory_that_cannot_be_written_to_is_refused_and_named() {
-    let dir = tempfile::tempdir().unwrap();
-    // Even root cannot write to a file where a directory is.
-    fs::create_dir(dir.path().join("LOCK")).unwrap();
-    let said = refusal(dir.path()).to_string();
-    assert!(
-        said.starts_with("cannot write to the data directory "),
-        "{said}"
-    );
-    assert!(
-        said.contains("let this process's user write to it"),
-        "{said}"
-    );
-    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_place_where_no_directory_can_be_made_is_refused_and_named() {
-    let place = Path::new("/proc/fusebox-test");
-    assert!(matches!(refusal(place), OpenError::Unwritable { dir, .. } if dir == place));
-}
-
-/// The frames in a journal, its header included.
-fn frames(journal: &[u8]) -> usize {
-    let mut rest = &journal[b"fusebox journal\n".len()..];
-    let mut frames = 0;
-    while let Some((length, _)) = rest.split_first_chunk::<4>() {
-        rest = &rest[8 + u32::from_le_bytes(*length) as usize..];
-        frames += 1;
-    }
-    frames
-}
-
-#[test]
-fn sixty_four_appends_that_wait_together_take_one_sync() {
-    let (dir, _) = filled(5);
-    let before = frames(&fs::read(journal_of(&dir)).unwrap());
-    let ((looked, looks), (go, gone)) = (channel(), channel::<()>());
-    let (looked, gone) = (Mutex::new(looked), Mutex::new(gone));
-    // The writer looks at the clock once a batch; here it then waits until `go` is dropped.
-    let clock: Clock = Arc::new(move || {
-        looked.lock().unwrap().send(()).unwrap();
-        let _ = gone.lock().unwrap().recv();
-        SystemTime::UNIX_EPOCH
-    });
-    let store = open(dir.path(), clock).unwrap();
-    let first = store.append(put("a"));
-    looks.recv().unwrap();
-    let others: Vec<_> = (1..64).map(|_| store.append(put("a"))).collect();
-    drop(go);
-    run(async {
-        assert!(first.await.is_ok());
-        for other in others {
-            assert!(other.await.is_ok());
-        }
-    });
-    let vitals = store.vitals();
-    assert_eq!((vitals.writes, vitals.commits), (64, 1));
-    assert_eq!(frames(&fs::read(journal_of(&dir)).unwrap()), before + 1);
+    assert!(open(&dir).is_ok());
 }

@@ -7,17 +7,14 @@ use std::any::Any;
 use std::cell::Cell;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
-use std::path::Path;
 use std::sync::Once;
-
-use crate::store::OpenError;
 
 /// Longest part of sled's own words in a message, in characters.
 const MESSAGE_CHARS: usize = 200;
 
 /// Why a call into sled failed.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(in crate::store) enum Trouble {
     /// Sled said so.
     Sled(::sled::Error),
     /// Sled panicked, with these words.
@@ -33,7 +30,7 @@ impl From<::sled::Error> for Trouble {
 }
 
 impl Trouble {
-    pub(super) fn into_line(self) -> String {
+    pub(in crate::store) fn into_line(self) -> String {
         let (what, words) = match self {
             Self::Sled(error) => ("sled: ", error.to_string()),
             Self::Panic(words) => ("sled panicked: ", words),
@@ -45,17 +42,9 @@ impl Trouble {
             .collect()
     }
 
-    /// Moving the index away helps against damage, not against a full or closed disk.
-    pub(super) fn into_open_error(self, index: &Path) -> OpenError {
-        match self {
-            Self::Sled(::sled::Error::Io(source)) if is_of_the_disk(&source) => {
-                OpenError::io("open the index", index)(source)
-            }
-            trouble => OpenError::Index {
-                index: index.to_owned(),
-                problem: trouble.into_line(),
-            },
-        }
+    /// Whether the disk is full or closed: then the index may be as good as ever.
+    pub(in crate::store) fn is_of_the_disk(&self) -> bool {
+        matches!(self, Self::Sled(::sled::Error::Io(source)) if is_of_the_disk(source))
     }
 }
 
@@ -142,10 +131,10 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_not_taken_for_damage() {
-        let full = || io::Error::from(io::ErrorKind::StorageFull);
-        let error = Trouble::Sled(::sled::Error::Io(full())).into_open_error(Path::new("x"));
-        assert!(matches!(error, OpenError::Io { .. }), "{error}");
-        let damage = Trouble::Panic("x".repeat(5000)).into_open_error(Path::new("x"));
-        assert!(damage.to_string().len() < 500);
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        assert!(Trouble::Sled(::sled::Error::Io(full)).is_of_the_disk());
+        let damage = Trouble::Panic("x".repeat(5000));
+        assert!(!damage.is_of_the_disk());
+        assert!(damage.into_line().len() < 500);
     }
 }

@@ -1,5 +1,6 @@
 //! The writer over a disk that stops, fails or panics when told to.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use fusebox_core::revision::{Incarnation, Revision};
@@ -7,38 +8,58 @@ use fusebox_core::revision::{Incarnation, Revision};
 use super::*;
 use crate::store::fixture::{self, append_all, conflict, delete_if, id, put, put_if, run};
 use crate::store::live::Table;
-use crate::store::local::{CLOSED, Local};
+use crate::store::local::{CLOSED, Life, Local};
 use crate::store::{
-    BATCH_WRITES, BoxFuture, Expect, QUEUE_SLOTS, ReadError, Store, Vitals, WatchError, record,
+    BATCH_WRITES, BoxFuture, Expect, QUEUE_SLOTS, ReadError, Retention, Store, VERSION_BYTES,
+    Vitals, WatchError, record,
 };
 
 /// A disk that announces each commit and waits to be told how it ends.
 struct Stage {
     begun: Sender<usize>,
     ends: Receiver<End>,
-    index: Result<(), String>,
+    room: Arc<AtomicBool>,
 }
 
 #[derive(Clone, Copy)]
 enum End {
     Good,
     Failed,
+    Full,
     Panic,
 }
 
 impl Disk for Stage {
-    fn commit(&mut self, payload: &[u8]) -> io::Result<()> {
+    fn commit(&mut self, payload: &[u8]) -> Result<(), CommitError> {
         let entries = record::decode_entries(payload).unwrap().len();
         self.begun.send(entries).unwrap();
         match self.ends.recv().unwrap() {
             End::Good => Ok(()),
-            End::Failed => Err(io::Error::other("the disk is on fire")),
+            End::Failed => Err(CommitError {
+                source: io::Error::other("the disk is on fire"),
+                undone: false,
+            }),
+            End::Full => Err(CommitError {
+                source: io::ErrorKind::StorageFull.into(),
+                undone: true,
+            }),
             End::Panic => panic!("the disk is gone"),
         }
     }
 
-    fn index(&mut self, _entries: &[Entry]) -> Result<(), String> {
-        self.index.clone()
+    fn index(&mut self, _writes: &[Staged]) {}
+
+    fn tend(&mut self, _live: &Live) -> Result<(), Halt> {
+        Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        // Relaxed: a test sets it before it asks for anything else.
+        self.room.load(Ordering::Relaxed)
+    }
+
+    fn figures(&self) -> Figures {
+        Figures::default()
     }
 
     fn flush(&mut self) {}
@@ -49,22 +70,29 @@ struct Puppet {
     store: Arc<dyn Store>,
     begun: Receiver<usize>,
     ends: Sender<End>,
-}
-
-fn puppet_with(index: Result<(), String>) -> Puppet {
-    let ((announce, begun), (ends, orders)) = (channel(), channel());
-    let stage = Stage {
-        begun: announce,
-        ends: orders,
-        index,
-    };
-    let clock = fixture::clock();
-    let store = Local::start(Incarnation(1), Table::default(), stage, clock).unwrap();
-    Puppet { store, begun, ends }
+    room: Arc<AtomicBool>,
 }
 
 fn puppet() -> Puppet {
-    puppet_with(Ok(()))
+    let ((announce, begun), (ends, orders)) = (channel(), channel());
+    let room = Arc::new(AtomicBool::new(false));
+    let stage = Stage {
+        begun: announce,
+        ends: orders,
+        room: Arc::clone(&room),
+    };
+    let life = Life {
+        incarnation: Incarnation(1),
+        adopted: false,
+    };
+    let table = Table::new(Retention::default());
+    let store = Local::start(life, table, stage, fixture::clock()).unwrap();
+    Puppet {
+        store,
+        begun,
+        ends,
+        room,
+    }
 }
 
 impl Puppet {
@@ -114,9 +142,10 @@ fn a_batch_is_bounded_in_writes() {
 fn a_batch_is_bounded_in_bytes() {
     let puppet = puppet();
     let _first = puppet.occupy();
-    let large = || Proposal {
-        author: "x".repeat(WRITE_BYTES / 2 - 1024),
-        ..put("a")
+    let large = || {
+        let mut large = put("a");
+        large.by.author = "x".repeat(VERSION_BYTES / 2 - 1024);
+        large
     };
     let _others: Vec<_> = (0..20).map(|_| puppet.store.append(large())).collect();
     (0..3).for_each(|_| puppet.end(End::Good));
@@ -162,7 +191,8 @@ fn a_failed_commit_is_in_doubt_unseen_and_the_last() {
     let first = puppet.occupy();
     let behind = puppet.store.append(put("a"));
     puppet.end(End::Failed);
-    let reason = "the journal could not be written: the disk is on fire";
+    let reason = "the journal could not be written: the disk is on fire; start the server anew \
+                  once the disk is well";
     assert_eq!(run(first), Err(in_doubt(reason)));
     assert_eq!(run(behind), Err(unavailable(reason)));
     assert_eq!(run(puppet.store.append(put("b"))), Err(unavailable(reason)));
@@ -190,14 +220,32 @@ fn a_conflict_with_a_write_in_doubt_is_in_doubt_too() {
 }
 
 #[test]
-fn a_failed_index_loses_nothing_but_is_the_last() {
-    let puppet = puppet_with(Err("no room".into()));
+fn a_full_disk_keeps_nothing_of_a_write_and_takes_the_next_once_it_has_room() {
+    let puppet = puppet();
+    let first = puppet.occupy();
+    puppet.end(End::Full);
+    let refused = run(first).unwrap_err();
+    assert!(
+        matches!(refused, AppendError::Unavailable { .. }),
+        "{refused}"
+    );
+    assert!(
+        refused.to_string().contains("the disk is full"),
+        "{refused}"
+    );
+    assert!(
+        refused.to_string().contains("once there is room"),
+        "{refused}"
+    );
+    assert_eq!(run(puppet.store.append(put("a"))), Err(refused));
+    assert!(puppet.store.vitals().read_only.is_some());
+    assert_eq!(puppet.store.get(&id("first")), Ok(None));
+    // Relaxed: the next append is handed over through a channel.
+    puppet.room.store(true, Ordering::Relaxed);
     puppet.end(End::Good);
     let answer = run(puppet.store.append(put("a")));
     assert_eq!(answer.unwrap().revision, Revision(1));
-    assert!(puppet.store.get(&id("a")).unwrap().is_some());
-    let reason = "the index could not be written: no room";
-    assert_eq!(run(puppet.store.append(put("a"))), Err(unavailable(reason)));
+    assert_eq!(puppet.store.vitals().read_only, None);
 }
 
 #[test]
@@ -238,7 +286,9 @@ fn a_writer_that_panics_leaves_doubt_and_no_one_waiting() {
 
 #[test]
 fn dropping_the_store_commits_what_is_queued() {
-    let Puppet { store, begun, ends } = puppet();
+    let Puppet {
+        store, begun, ends, ..
+    } = puppet();
     (0..3).for_each(|_| ends.send(End::Good).unwrap());
     let queued = [put("a"), put("b")].map(|proposal| store.append(proposal));
     drop(store);

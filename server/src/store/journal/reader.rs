@@ -1,0 +1,246 @@
+//! Goes through a journal frame by frame and takes in what it holds.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Take};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use fusebox_core::revision::{Incarnation, Revision};
+use fusebox_proto::convert::time::timestamp_from_wire;
+use fusebox_proto::store_v1::JournalHeader;
+use prost::Message;
+
+use super::frame::Found;
+use super::{FORMAT, MAGIC, TORN_BYTES, frame};
+use crate::store::live::Table;
+use crate::store::local::Life;
+use crate::store::record::{Entry, decode_entries, version};
+use crate::store::{OpenError, Retention, Version};
+
+/// What stands in a journal, up to its last whole frame.
+#[derive(Debug)]
+pub(in crate::store) struct Contents {
+    pub(in crate::store) life: Life,
+    pub(in crate::store) created: SystemTime,
+    pub(in crate::store) table: Table,
+    /// Where the good frames end, in bytes.
+    pub(in crate::store) end: u64,
+    /// Why what follows them is none.
+    pub(in crate::store) torn: Option<String>,
+}
+
+/// Reads the journal at `path` from end to end.
+pub(super) fn read(path: &Path, retention: Retention) -> Result<Contents, OpenError> {
+    let mut reader = Reader::open(path)?;
+    let header = reader.read_header()?;
+    let mut table = Table::begun_at(header.floor, retention);
+    let mut place = Place {
+        floor: header.floor,
+        below: header.below,
+        owed: header.first,
+        ..Place::default()
+    };
+    let torn = loop {
+        match reader.step()? {
+            Found::Frame(payload) => reader.take_in(&payload, &mut place, &mut table)?,
+            Found::End => break None,
+            Found::Bad(problem) => break Some(reader.torn(problem)?),
+        }
+    };
+    if place.owed > 0 {
+        let problem = format!("it ends, and {} entries are missing", place.owed);
+        return Err(reader.damaged(problem));
+    }
+    table.settle();
+    Ok(Contents {
+        life: header.life,
+        created: header.created,
+        table,
+        end: reader.offset,
+        torn,
+    })
+}
+
+struct Header {
+    life: Life,
+    created: SystemTime,
+    floor: Revision,
+    below: u64,
+    first: u64,
+}
+
+/// Where in the order of versions the reader is.
+#[derive(Debug, Default)]
+struct Place {
+    floor: Revision,
+    /// Entries still to come that a compaction kept from below its floor.
+    below: u64,
+    /// Entries still to come that were there when the file got its name.
+    owed: u64,
+    last: Revision,
+    /// The number of the next entry within its write.
+    index: u32,
+}
+
+impl Place {
+    /// Moves on to `entry`, the first of its frame or not; its number within its write, or what is
+    /// wrong.
+    fn follow(&mut self, revision: Revision, first: bool) -> Result<u32, String> {
+        let last = self.last;
+        let same_write = revision == last && !first;
+        let next = match self.below {
+            0 => revision == last.max(self.floor).next(),
+            _ => revision > last && revision <= self.floor,
+        };
+        self.below = self.below.saturating_sub(1);
+        self.owed = self.owed.saturating_sub(1);
+        if !same_write && !next {
+            return Err(format!("revision {revision} follows revision {last}"));
+        }
+        self.index = if same_write { self.index + 1 } else { 0 };
+        self.last = revision;
+        Ok(self.index)
+    }
+}
+
+struct Reader {
+    path: PathBuf,
+    /// Up to where the file ended when it was opened: it may be being written.
+    file: BufReader<Take<File>>,
+    /// Where the frame last read begins, in bytes.
+    offset: u64,
+    /// Where the next one begins.
+    next: u64,
+}
+
+impl Reader {
+    fn open(path: &Path) -> Result<Self, OpenError> {
+        let file = File::open(path).and_then(|file| {
+            let bytes = file.metadata()?.len();
+            Ok(file.take(bytes))
+        });
+        let file = file.map_err(OpenError::io("open the journal", path))?;
+        let mut reader = Self {
+            path: path.to_owned(),
+            file: BufReader::new(file),
+            offset: 0,
+            next: MAGIC.len() as u64,
+        };
+        reader.check_magic()?;
+        Ok(reader)
+    }
+
+    fn check_magic(&mut self) -> Result<(), OpenError> {
+        let mut magic = [0; MAGIC.len()];
+        match self.file.read_exact(&mut magic) {
+            Ok(()) if magic == MAGIC => Ok(()),
+            Ok(()) => Err(self.damaged("its first line is not a journal's")),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(self.damaged("it ends within its first line"))
+            }
+            Err(error) => Err(self.unreadable(error)),
+        }
+    }
+
+    fn read_header(&mut self) -> Result<Header, OpenError> {
+        let payload = match self.step()? {
+            Found::Frame(payload) => payload,
+            Found::End => return Err(self.damaged("it has no header")),
+            Found::Bad(problem) => return Err(self.damaged(format!("its header: {problem}"))),
+        };
+        let header = JournalHeader::decode(payload.as_slice())
+            .map_err(|error| self.damaged(format!("its header: {error}")))?;
+        if header.format > FORMAT {
+            return Err(OpenError::NewerFormat {
+                file: self.path.clone(),
+                found: header.format,
+                known: FORMAT,
+            });
+        }
+        let incarnation = <[u8; 16]>::try_from(header.incarnation)
+            .map_err(|bytes| self.damaged(format!("an incarnation of {} bytes", bytes.len())))?;
+        Ok(Header {
+            life: Life {
+                incarnation: Incarnation(u128::from_be_bytes(incarnation)),
+                adopted: header.adopted,
+            },
+            created: timestamp_from_wire(header.create_time.as_ref()),
+            floor: Revision(header.compacted_revision),
+            below: header.compacted_entries,
+            first: header.first_entries,
+        })
+    }
+
+    fn step(&mut self) -> Result<Found, OpenError> {
+        self.offset = self.next;
+        let step = frame::read(&mut self.file).map_err(|error| self.unreadable(error))?;
+        if let Found::Frame(payload) = &step {
+            self.next += (frame::HEAD_BYTES + payload.len()) as u64;
+        }
+        Ok(step)
+    }
+
+    fn take_in(
+        &self,
+        payload: &[u8],
+        place: &mut Place,
+        table: &mut Table,
+    ) -> Result<(), OpenError> {
+        let entries = decode_entries(payload).map_err(|problem| self.damaged(problem))?;
+        for (number, Entry { wire, bytes }) in entries.into_iter().enumerate() {
+            let version = version(wire).map_err(|problem| self.damaged(problem))?;
+            let index = place
+                .follow(version.revision, number == 0)
+                .map_err(|problem| self.damaged(problem))?;
+            let version = whole(version, table);
+            table.apply(index, Arc::new(version), bytes);
+        }
+        Ok(())
+    }
+
+    /// Decides what a bad frame is: the end of an interrupted write, or damage.
+    fn torn(&self, problem: String) -> Result<String, OpenError> {
+        let mut rest = Vec::new();
+        let end = self.end().map_err(|error| self.unreadable(error))?;
+        // One byte more than a torn write can have, to see that there is more.
+        let bytes = (end - self.offset).min(TORN_BYTES + 1);
+        let mut file = self.file.get_ref().get_ref();
+        file.seek(SeekFrom::Start(self.offset))
+            .and_then(|_| file.take(bytes).read_to_end(&mut rest))
+            .map_err(|error| self.unreadable(error))?;
+        let goes_on = rest.get(1..).is_some_and(frame::any_in);
+        if goes_on || rest.len() as u64 > TORN_BYTES {
+            return Err(self.damaged(problem));
+        }
+        Ok(problem)
+    }
+
+    /// Where the file ended when it was opened.
+    fn end(&self) -> io::Result<u64> {
+        let file = self.file.get_ref();
+        let mut position = file.get_ref();
+        Ok(position.stream_position()? + file.limit())
+    }
+
+    fn damaged(&self, problem: impl Into<String>) -> OpenError {
+        OpenError::Damaged {
+            file: self.path.clone(),
+            offset: self.offset,
+            problem: problem.into(),
+        }
+    }
+
+    fn unreadable(&self, source: io::Error) -> OpenError {
+        OpenError::io("read the journal", &self.path)(source)
+    }
+}
+
+/// The first journals did not say what a version replaced; then it is what is there.
+fn whole(version: Version, table: &Table) -> Version {
+    let found = table.get(&version.id).map(|stored| stored.revision);
+    Version {
+        replaced: version.replaced.or(found),
+        ..version
+    }
+}
