@@ -233,13 +233,19 @@ impl Reader<'_> {
         }
     }
 
-    /// A policy for each name of each entry that sets anything.
+    /// A policy for each name of each entry that sets anything, or undoes what a wider one sets.
     fn policies(&mut self, methods: &[Method], wish: &Wish<'_>) -> Vec<Made> {
         let mut slugs = Slugs::default();
         let mut made = Vec::new();
         for method in methods {
             let cleared = self.cleared(method, methods);
             for (name, clear) in method.names.iter().zip(cleared) {
+                if clear.is_empty() && method::set(&method.rules).is_empty() {
+                    let at = self.place(name.at);
+                    let why = "its entry sets nothing that a policy could";
+                    self.report.note(at, &name.path, Fate::None, why);
+                    continue;
+                }
                 let operation = name.operation();
                 let policy = v1::Policy {
                     namespace: wish.namespace.to_owned(),

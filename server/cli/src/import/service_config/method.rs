@@ -69,7 +69,7 @@ pub(super) fn set(rules: &v1::Rules) -> Vec<&'static str> {
 }
 
 impl Reader<'_> {
-    /// `None` if it concerns nobody, or sets nothing that a policy could.
+    /// `None` if it concerns nobody.
     pub(super) fn method(&mut self, node: &Node, path: &str) -> Option<Method> {
         let mut rules = v1::Rules::default();
         let (mut names, mut repeating) = (None, None::<String>);
@@ -110,11 +110,6 @@ impl Reader<'_> {
         match names {
             None => self.none(&entry, "has no name, so that it concerns no method"),
             Some(names) if names.is_empty() => self.none(&entry, "concerns no method"),
-            Some(_) if set(&rules).is_empty() => {
-                let why =
-                    "sets nothing that a policy could; a wider entry's policy holds here, too";
-                self.none(&entry, why);
-            }
             Some(names) => {
                 let path = path.to_owned();
                 return Some(Method { path, names, rules });

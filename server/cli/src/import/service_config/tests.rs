@@ -154,7 +154,6 @@ fn exactly_what_no_policy_can_say_is_listed_as_such() {
             "methodConfig[0].retryPolicy.x",
             "methodConfig[1].hedgingPolicy.nonFatalStatusCodes",
             "methodConfig[1].hedgingPolicy.y",
-            "methodConfig[3]",
             "methodConfig[3].waitForReady",
             "methodConfig[4]",
         ]
@@ -168,6 +167,7 @@ fn exactly_what_no_policy_can_say_is_listed_as_such() {
             "methodConfig[0].retryPolicy.perAttemptRecvTimeout",
             "methodConfig[1].name[0]",
             "methodConfig[1].hedgingPolicy.maxAttempts",
+            "methodConfig[3].name[0]",
         ]
     );
 }
@@ -186,6 +186,7 @@ fn each_name_becomes_a_policy() {
             "pay.v1.refund for pay.v1.Refund/*",
             "pay.v1.pay for pay.v1.Pay/*",
             "grpc-default for *",
+            "idle for idle/*",
         ]
     );
     for made in &made {
@@ -223,6 +224,24 @@ fn what_a_wider_entry_sets_and_this_one_does_not_is_cleared() {
     assert_eq!(clear(1), [""; 0]);
     assert_eq!(clear(2), ["timeout.overall"]);
     assert_eq!(clear(3), [""; 0]);
+    // Its own entry sets nothing, so that gRPC has no timeout there.
+    assert_eq!(clear(4), ["timeout.overall"]);
+}
+
+#[test]
+fn an_entry_that_neither_sets_nor_undoes_anything_makes_no_policy() {
+    let imported = imported(r#"{"methodConfig": [{"name": [{}], "waitForReady": true}]}"#);
+    assert!(imported.policies.is_empty());
+    let notes: Vec<_> = imported
+        .report
+        .notes()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert!(
+        notes[0].contains("name[0]: no counterpart: its entry sets nothing"),
+        "{notes:?}"
+    );
 }
 
 #[test]
