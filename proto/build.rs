@@ -34,14 +34,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     generate(&compiler, &out_dir)
 }
 
-/// Maps are sorted, so that equal messages have equal bytes. How a client connects is its user's
-/// choice, so no constructor that dials is generated.
+/// Maps are sorted, so that equal messages have equal bytes. Messages know their names, by which
+/// their descriptors are found. How a client connects is its user's choice, so no constructor that
+/// dials is generated.
 fn generate(compiler: &Compiler, out_dir: &Path) -> Result<(), Box<dyn Error>> {
+    let mut config = prost_build::Config::new();
+    config.enable_type_names();
     tonic_prost_build::configure()
         .build_transport(false)
         .emit_rerun_if_changed(false)
         .out_dir(out_dir)
         .btree_map(".")
-        .compile_fds(compiler.file_descriptor_set())?;
+        .compile_fds_with_config(compiler.file_descriptor_set(), config)?;
     Ok(())
 }

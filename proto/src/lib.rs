@@ -3,9 +3,11 @@
 //! The `.proto` files beside this crate's sources are the contract; [`v1`] and [`store_v1`] are
 //! generated from them. [`convert`] takes a message apart into core's valid-once-held values, with
 //! every problem reported at once, and puts such values into messages. Nothing behind it sees a
-//! wire type.
+//! wire type. `json` (a feature) is the form in which people read and write messages.
 
 pub mod convert;
+#[cfg(feature = "json")]
+pub mod json;
 
 pub use generated::store::v1 as store_v1;
 pub use generated::v1;

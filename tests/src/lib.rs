@@ -11,8 +11,10 @@
 //! | [`grpcurl`], [`operator`] | an operator's calls, by the tool an operator has |
 //! | [`oteltap`] | a real OTLP receiver, and what it was sent |
 //! | [`upstream`] | a dependency that fails as told |
+//! | [`chaos`], [`dice`] | writers that a server is killed under, what it owes them, and choices by a seed |
 //! | [`http`] | one HTTP request over one connection |
 //! | [`process`], [`lines`] | a child with its output captured, ended with its owner |
+//! | [`small_disk`] | a disk that is full when the test wants it |
 //! | [`wait`], [`clock`], [`ports`], [`tools`] | bounded waiting, time across processes, free ports, where programs are |
 //! | [`source`], [`edges`] | Rust sources as paths, and the rules over who may import whom |
 //!
@@ -22,7 +24,9 @@
 //! a test could do nothing better with it.
 
 pub mod caller;
+pub mod chaos;
 pub mod clock;
+pub mod dice;
 pub mod edges;
 pub mod grpcurl;
 pub mod http;
@@ -32,6 +36,7 @@ pub mod oteltap;
 pub mod ports;
 pub mod process;
 pub mod server;
+pub mod small_disk;
 pub mod source;
 pub mod tools;
 pub mod upstream;

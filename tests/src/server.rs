@@ -9,6 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::thread;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -31,6 +32,7 @@ pub struct Options {
     env: Vec<(String, String)>,
     flags: Vec<OsString>,
     data_dir: Option<PathBuf>,
+    inside: Vec<OsString>,
     ready_within: Duration,
 }
 
@@ -40,6 +42,7 @@ impl Default for Options {
             env: Vec::new(),
             flags: Vec::new(),
             data_dir: None,
+            inside: Vec::new(),
             // Two cores, shared with everything else that runs: far above what a start takes.
             ready_within: Duration::from_secs(30),
         }
@@ -70,6 +73,13 @@ impl Options {
     #[must_use]
     pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.data_dir = Some(path.into());
+        self
+    }
+
+    /// Puts words before its command that run it somewhere else, and become it.
+    #[must_use]
+    pub fn inside(mut self, words: Vec<OsString>) -> Self {
+        self.inside = words;
         self
     }
 
@@ -159,15 +169,31 @@ impl Server {
     /// If it neither ends nor is ready in time.
     pub fn try_restart(&mut self) -> Result<(), Refused> {
         self.process.kill9();
-        let mut command = command(
-            &self.program,
-            &self.options,
-            self.home.path(),
-            self.grpc_addr,
-            self.http_addr,
-        );
-        self.process = Process::spawn("fusebox", &mut command);
+        self.process = self.spawn();
         wait_ready(&mut self.process, self.http_addr, self.options.ready_within)
+    }
+
+    /// The same for a server that comes up, but is not of full use: waits until it is alive.
+    ///
+    /// # Panics
+    /// If it ends or is not alive in time.
+    pub fn restart_alive(&mut self) {
+        self.process.kill9();
+        self.process = self.spawn();
+        let (addr, within) = (self.http_addr, self.options.ready_within);
+        if let Err(refused) = wait_ok(&mut self.process, addr, "/healthz", within) {
+            panic!("the server ended when restarted: {refused:?}");
+        }
+    }
+
+    /// Ends it without asking if it still runs, starts it again, and ends that one without asking
+    /// after so long, ready or not.
+    pub fn restart_and_kill(&mut self, after: Duration) {
+        self.process.kill9();
+        self.process = self.spawn();
+        // A moment that is chosen, not one that is waited for: whatever it does then is cut.
+        thread::sleep(after);
+        self.process.kill9();
     }
 
     /// Where it serves gRPC.
@@ -235,6 +261,17 @@ impl Server {
     pub fn process(&self) -> &Process {
         &self.process
     }
+
+    fn spawn(&self) -> Process {
+        let mut command = command(
+            &self.program,
+            &self.options,
+            self.home.path(),
+            self.grpc_addr,
+            self.http_addr,
+        );
+        Process::spawn("fusebox", &mut command)
+    }
 }
 
 fn command(
@@ -244,7 +281,14 @@ fn command(
     grpc_addr: SocketAddr,
     http_addr: SocketAddr,
 ) -> Command {
-    let mut command = Command::new(program);
+    let mut command = match options.inside.split_first() {
+        None => Command::new(program),
+        Some((first, words)) => {
+            let mut command = Command::new(first);
+            command.args(words).arg(program);
+            command
+        }
+    };
     hermetic(&mut command);
     command.arg("serve");
     command.arg("--grpc-addr").arg(grpc_addr.to_string());
@@ -264,9 +308,18 @@ fn data_dir(options: &Options, home: &Path) -> PathBuf {
 }
 
 fn wait_ready(process: &mut Process, http: SocketAddr, within: Duration) -> Result<(), Refused> {
+    wait_ok(process, http, "/readyz", within)
+}
+
+fn wait_ok(
+    process: &mut Process,
+    http: SocketAddr,
+    path: &str,
+    within: Duration,
+) -> Result<(), Refused> {
     let answer = poll(within, || match process.try_exit() {
         Some(status) => Some(Err(status)),
-        None => http::get(http, "/readyz")
+        None => http::get(http, path)
             .ok()
             .filter(|answer| answer.status == 200)
             .map(Ok),
@@ -287,7 +340,6 @@ fn wait_ready(process: &mut Process, http: SocketAddr, within: Duration) -> Resu
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
@@ -295,10 +347,9 @@ mod tests {
     fn launch(script: &str, options: Options) -> Result<Server, Refused> {
         let home = tempfile::tempdir().unwrap();
         let program = home.path().join("fusebox");
-        let text = format!("#!/bin/sh\necho \"$@\"; env; pwd; {script}\n");
-        fs::write(&program, text).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        Server::launch(program, options, home)
+        fs::write(&program, format!("echo \"$@\"; env; pwd; {script}\n")).unwrap();
+        // Read and not executed: what another thread's child still holds open cannot be.
+        Server::launch(program, options.inside(vec!["sh".into()]), home)
     }
 
     #[test]

@@ -1,8 +1,17 @@
-//! The binary `fusebox`: one subcommand a file, one line for whatever goes wrong.
+//! The binary `fusebox`: one subcommand a file. Whatever goes wrong is told in one line, after a line for
+//! each place in a file that it goes back to.
 
+mod apply;
+mod check;
 mod data;
 mod demo;
+mod diff;
+mod export;
+mod files;
+mod import;
 mod open_files;
+mod print;
+mod remote;
 mod serve;
 mod signals;
 
@@ -25,6 +34,16 @@ enum Command {
     Serve(serve::Args),
     /// Run a server and a small fleet whose dependencies fail on schedule.
     Demo(demo::Args),
+    /// Make the server's policies what files say.
+    Apply(apply::Args),
+    /// Show what `apply` would change: exit status 0 nothing, 1 something, 2 an error.
+    Diff(diff::Args),
+    /// Write the server's policies as files.
+    Export(export::Args),
+    /// Check files of policies without a server.
+    Check(check::Args),
+    /// Make policies of what another system was configured with.
+    Import(import::Args),
     /// Copy all that is acknowledged by now to a file; the server may run.
     Backup(data::Backup),
     /// Make a new data directory of a backup; begins a new incarnation.
@@ -37,21 +56,27 @@ enum Command {
 }
 
 impl Command {
-    fn run(self) -> Result<(), Failure> {
+    fn run(self) -> Result<ExitCode, Failure> {
+        let success = |()| ExitCode::SUCCESS;
         match self {
-            Self::Serve(args) => serve::run(args),
-            Self::Demo(args) => demo::run(args),
-            Self::Backup(args) => data::backup(&args),
-            Self::Restore(args) => data::restore(&args),
-            Self::Verify(args) => data::verify(&args),
-            Self::Adopt(args) => data::adopt(&args),
+            Self::Serve(args) => serve::run(args).map(success),
+            Self::Demo(args) => demo::run(args).map(success),
+            Self::Apply(args) => apply::run(&args),
+            Self::Diff(args) => diff::run(&args),
+            Self::Export(args) => export::run(&args),
+            Self::Check(args) => check::run(&args),
+            Self::Import(args) => import::run(&args),
+            Self::Backup(args) => data::backup(&args).map(success),
+            Self::Restore(args) => data::restore(&args).map(success),
+            Self::Verify(args) => data::verify(&args).map(success),
+            Self::Adopt(args) => data::adopt(&args).map(success),
         }
     }
 }
 
 fn main() -> ExitCode {
     match Cli::parse().command.run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(failure) => {
             eprintln!("fusebox: {}", failure.line);
             failure.status
@@ -67,6 +92,16 @@ struct Failure {
 }
 
 impl Failure {
+    fn told(line: String) -> Self {
+        let status = ExitCode::FAILURE;
+        Self { line, status }
+    }
+
+    fn with_status(self, status: u8) -> Self {
+        let status = status.into();
+        Self { status, ..self }
+    }
+
     /// The command line is to blame, as when clap refuses it.
     fn usage(error: &dyn std::error::Error) -> Self {
         Self {

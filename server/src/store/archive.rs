@@ -178,7 +178,8 @@ impl Archive {
             let Some(&oldest) = self.surplus.first() else {
                 return;
             };
-            self.drop_oldest_of(self.versions[&oldest].version.id.clone());
+            let id = self.versions[&oldest].version.id.clone();
+            self.drop_oldest_of(&id);
         }
     }
 
@@ -200,7 +201,7 @@ impl Archive {
             if !too_many || !self.surplus.contains(&oldest) {
                 return;
             }
-            self.drop_oldest_of(id.clone());
+            self.drop_oldest_of(id);
         }
     }
 
@@ -208,13 +209,13 @@ impl Archive {
         self.window.front().is_some_and(|&first| first <= place)
     }
 
-    fn drop_oldest_of(&mut self, id: PolicyId) {
-        let Some(own) = self.by_policy.get_mut(&id) else {
+    fn drop_oldest_of(&mut self, id: &PolicyId) {
+        let Some(own) = self.by_policy.get_mut(id) else {
             return;
         };
         let oldest = own.pop_front();
         if own.is_empty() {
-            self.by_policy.remove(&id);
+            self.by_policy.remove(id);
         }
         let Some(place) = oldest else { return };
         if let Some(kept) = self.versions.remove(&place) {

@@ -13,17 +13,19 @@
 //! each go on in a thread of their own, one at a time, and the writer takes over what they have
 //! made. Without an index the store goes on; it has one witness fewer, and says so.
 
-use std::fs;
+mod background;
+mod keeper;
+#[cfg(test)]
+mod tests;
+
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
-use std::thread;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
-use fusebox_core::policy::Stored;
-use fusebox_core::revision::{Incarnation, Revision};
-
+use self::background::Background;
+use self::keeper::{Beside, Keeper};
 use super::journal::{CommitError, Draft, JOURNAL_FILE, Journal, Origins, ReplaceError};
 use super::live::{Live, Table};
 use super::local::{Life, Local};
@@ -37,10 +39,6 @@ use super::{Clock, OpenError, Retention, Store};
 pub(super) const INDEX_DIR: &str = "sled";
 /// Beside an index that is not built to its end yet.
 pub(super) const UNFINISHED_FILE: &str = "sled.unfinished";
-/// What a damaged index is called from then on, before the second at which it was found.
-const SET_ASIDE: &str = "sled.damaged-";
-/// Damaged indexes that are kept for people to look at; the oldest goes.
-const MAX_SET_ASIDE: usize = 3;
 /// Bytes by which a journal may exceed twice what it has to hold, so that a small one is left alone.
 const COMPACT_SLACK: u64 = 4 * 1024 * 1024;
 /// Bytes by which an index may exceed four times what its policies take, likewise.
@@ -103,184 +101,6 @@ fn open_journal(
     Journal::open(dir, retention)?.ok_or_else(missing)
 }
 
-/// What is beside the journal.
-#[derive(Debug)]
-enum Beside {
-    /// An index as of some revision.
-    Index(Index),
-    /// None yet.
-    Nothing,
-    /// None for the time being, and why.
-    Trouble(Arc<str>),
-}
-
-/// Looks after the index of one data directory.
-#[derive(Clone)]
-struct Keeper {
-    dir: PathBuf,
-    incarnation: Incarnation,
-    clock: Clock,
-}
-
-impl Keeper {
-    fn index_dir(&self) -> PathBuf {
-        self.dir.join(INDEX_DIR)
-    }
-
-    /// There while an index is being built, so that one that was not built to its end is known.
-    fn unfinished(&self) -> PathBuf {
-        self.dir.join(UNFINISHED_FILE)
-    }
-
-    /// Opens the index, or gets out of its way.
-    fn open_index(&mut self, table: &Table, journal: &Path) -> Result<Beside, OpenError> {
-        if !self.index_dir().exists() {
-            return Ok(Beside::Nothing);
-        }
-        if self.unfinished().exists() {
-            return Ok(self.clear());
-        }
-        let index = match Index::open(self.index_dir()) {
-            Ok(index) => index,
-            Err(trouble) if trouble.is_of_the_disk() => {
-                return Ok(Beside::Trouble(trouble.into_line().into()));
-            }
-            Err(trouble) => return Ok(self.set_aside(&trouble.into_line())),
-        };
-        if index.incarnation() != self.incarnation {
-            let (found, own) = (index.incarnation(), self.incarnation);
-            drop(index);
-            let problem = format!("it is of incarnation {found}, the journal beside it of {own}");
-            return Ok(self.set_aside(&problem));
-        }
-        if index.applied() > table.revision() {
-            return Err(OpenError::JournalBehind {
-                file: journal.to_owned(),
-                journal: table.revision(),
-                index: index.dir().to_owned(),
-                applied: index.applied(),
-            });
-        }
-        Ok(Beside::Index(index))
-    }
-
-    /// Makes what is beside the journal an index as of `table`, if it can be done.
-    fn bring_up(&self, beside: Beside, table: &Table) -> Result<Index, Arc<str>> {
-        let beside = match beside {
-            Beside::Index(index) => self.catch_up(index, table),
-            beside => beside,
-        };
-        match beside {
-            Beside::Index(index) => Ok(index),
-            Beside::Trouble(reason) => {
-                tracing::error!(%reason, "no index for now; the journal holds everything");
-                Err(reason)
-            }
-            Beside::Nothing => {
-                let policies: Vec<_> = table.catalog().iter().cloned().collect();
-                self.build(table.revision(), &policies)
-            }
-        }
-    }
-
-    fn catch_up(&self, mut index: Index, table: &Table) -> Beside {
-        let (from, to) = (index.applied(), table.revision());
-        let Some(writes) = table.archive().since(from) else {
-            drop(index);
-            return self.clear();
-        };
-        if from < to {
-            tracing::info!(index = %index.dir().display(), %from, %to, "indexing the journal");
-            if let Err(trouble) = index.apply(&writes) {
-                drop(index);
-                return match trouble.is_of_the_disk() {
-                    true => Beside::Trouble(trouble.into_line().into()),
-                    false => self.set_aside(&trouble.into_line()),
-                };
-            }
-        }
-        if !index.holds(table.catalog().iter()) {
-            drop(index);
-            return self.set_aside("its policies are not the journal's");
-        }
-        Beside::Index(index)
-    }
-
-    /// Builds an index where none is.
-    fn build(&self, revision: Revision, policies: &[Arc<Stored>]) -> Result<Index, Arc<str>> {
-        let mark = |error: io::Error| Trouble::Contents(format!("cannot be begun: {error}"));
-        let build = || {
-            fs::write(self.unfinished(), "").map_err(mark)?;
-            let (dir, life) = (self.index_dir(), self.incarnation);
-            let index = Index::build(dir, life, revision, policies)?;
-            fs::remove_file(self.unfinished()).map_err(mark)?;
-            Ok(index)
-        };
-        build().map_err(|trouble: Trouble| {
-            let reason: Arc<str> = trouble.into_line().into();
-            tracing::error!(%reason, "the index cannot be built; the journal holds everything");
-            reason
-        })
-    }
-
-    /// Removes an index that is of no use, and of no interest.
-    fn clear(&self) -> Beside {
-        match fs::remove_dir_all(self.index_dir()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Beside::Trouble(format!("the old index cannot be removed: {error}").into())
-            }
-            _ => Beside::Nothing,
-        }
-    }
-
-    /// Moves a damaged index away, so that it can be looked at.
-    fn set_aside(&self, problem: &str) -> Beside {
-        let index = self.index_dir();
-        let seconds = (self.clock)()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let mut to = self.dir.join(format!("{SET_ASIDE}{}", seconds.as_secs()));
-        let mut more = 1;
-        while to.exists() {
-            to.set_file_name(format!("{SET_ASIDE}{}-{more}", seconds.as_secs()));
-            more += 1;
-        }
-        if let Err(error) = fs::rename(&index, &to) {
-            return Beside::Trouble(
-                format!("it is damaged ({problem}) and cannot be set aside: {error}").into(),
-            );
-        }
-        tracing::error!(
-            index = %index.display(), set_aside = %to.display(), %problem,
-            "the index was damaged; it is set aside and built anew from the journal, nothing is lost"
-        );
-        self.keep_few_set_aside();
-        Beside::Nothing
-    }
-
-    fn keep_few_set_aside(&self) {
-        let names = fs::read_dir(&self.dir).into_iter().flatten().flatten();
-        let mut aside: Vec<_> = names
-            .map(|entry| entry.path())
-            .filter(|path| {
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                name.starts_with(SET_ASIDE)
-            })
-            .collect();
-        aside.sort();
-        let many = aside.len().saturating_sub(MAX_SET_ASIDE);
-        for old in &aside[..many] {
-            let removed = match old.is_dir() {
-                true => fs::remove_dir_all(old),
-                false => fs::remove_file(old),
-            };
-            if let Err(error) = removed {
-                tracing::warn!(dir = %old.display(), %error, "an old damaged index stays");
-            }
-        }
-    }
-}
-
 /// The data directory of a running store. Its lock is let go last.
 struct Directory {
     journal: Journal,
@@ -293,10 +113,10 @@ struct Directory {
     _dir: DataDir,
 }
 
-/// Upkeep under way, and where its result comes.
+/// Upkeep under way in a thread of its own.
 enum Work {
-    Compaction(Receiver<io::Result<Draft>>),
-    Indexing(Receiver<Result<Index, Arc<str>>>),
+    Compaction(Background<io::Result<Draft>>),
+    Indexing(Background<Result<Index, Arc<str>>>),
 }
 
 impl Disk for Directory {
@@ -358,35 +178,20 @@ impl Directory {
 
     /// Takes over what upkeep has made by now.
     fn take_over(&mut self, live: &Live) -> Result<(), Halt> {
-        match self.work.take() {
-            None => Ok(()),
-            Some(Work::Compaction(result)) => match result.try_recv() {
-                Ok(Ok(draft)) => self.go_on_in(draft),
-                Ok(Err(error)) => {
-                    self.rest(&error, "the journal could not be compacted");
-                    Ok(())
-                }
-                Err(TryRecvError::Empty) => {
-                    self.work = Some(Work::Compaction(result));
-                    Ok(())
-                }
-                Err(TryRecvError::Disconnected) => {
-                    self.rest(&"it broke off", "the journal could not be compacted");
-                    Ok(())
-                }
+        match self.work.take_if(|work| work.is_done()) {
+            None => {}
+            Some(Work::Compaction(thread)) => match thread.end() {
+                Some(Ok(draft)) => self.go_on_in(draft)?,
+                Some(Err(error)) => self.rest(&error, NOT_COMPACTED),
+                None => self.rest(&BROKE_OFF, NOT_COMPACTED),
             },
-            Some(Work::Indexing(result)) => {
-                match result.try_recv() {
-                    Ok(Ok(index)) => self.use_index(index, live),
-                    Ok(Err(reason)) => self.rest(&reason, "the index could not be built"),
-                    Err(TryRecvError::Empty) => self.work = Some(Work::Indexing(result)),
-                    Err(TryRecvError::Disconnected) => {
-                        self.rest(&"it broke off", "the index could not be built");
-                    }
-                }
-                Ok(())
-            }
+            Some(Work::Indexing(thread)) => match thread.end() {
+                Some(Ok(index)) => self.use_index(index, live),
+                Some(Err(reason)) => self.rest(&reason, NOT_INDEXED),
+                None => self.rest(&BROKE_OFF, NOT_INDEXED),
+            },
         }
+        Ok(())
     }
 
     fn rest(&mut self, error: &dyn std::fmt::Display, what: &str) {
@@ -403,7 +208,7 @@ impl Directory {
                 Ok(())
             }
             Err(error @ ReplaceError::Kept { .. }) => {
-                self.rest(&error, "the journal could not be compacted");
+                self.rest(&error, NOT_COMPACTED);
                 Ok(())
             }
             Err(error @ ReplaceError::Unsynced { .. }) => {
@@ -417,7 +222,7 @@ impl Directory {
     fn use_index(&mut self, mut index: Index, live: &Live) {
         let missed = live.with_table(|table| table.archive().since(index.applied()));
         let brought = match missed {
-            Some(writes) => index.apply(&writes).map_err(|trouble| trouble.into_line()),
+            Some(writes) => index.apply(&writes).map_err(Trouble::into_line),
             None => Err("too much was written meanwhile".to_owned()),
         };
         match brought {
@@ -427,7 +232,7 @@ impl Directory {
             }
             Err(error) => {
                 drop(index);
-                self.rest(&error, "the index could not be built");
+                self.rest(&error, NOT_INDEXED);
             }
         }
     }
@@ -452,11 +257,11 @@ impl Directory {
             let policies: Vec<_> = table.catalog().iter().cloned().collect();
             (table.revision(), policies)
         });
-        let build = move || match keeper.clear() {
+        let build = move |_: &AtomicBool| match keeper.clear() {
             Beside::Trouble(reason) => Err(reason),
             _ => keeper.build(revision, &policies),
         };
-        self.work = in_background("fusebox-index", build).map(Work::Indexing);
+        self.work = Background::begin("fusebox-index", build).map(Work::Indexing);
     }
 
     fn begin_compaction(&mut self, live: &Live) {
@@ -465,28 +270,32 @@ impl Directory {
             let versions = archive.iter().cloned().collect();
             self.journal.draft(archive.floor(), versions)
         });
-        self.work = in_background("fusebox-compact", draft).map(Work::Compaction);
+        self.work = Background::begin("fusebox-compact", draft).map(Work::Compaction);
     }
 }
 
-/// Runs `work` in a thread of its own; `None` if there is none to be had.
-fn in_background<T: Send + 'static>(
-    name: &str,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Option<Receiver<T>> {
-    let (done, result) = sync_channel(1);
-    let started = thread::Builder::new().name(name.into()).spawn(move || {
-        // An error says that the store was closed meanwhile.
-        let _ = done.send(work());
-    });
-    match started {
-        Ok(_) => Some(result),
-        Err(error) => {
-            tracing::warn!(%error, "no thread for upkeep; it is tried again");
-            None
+impl Drop for Directory {
+    /// Nothing is left at work in a directory that others may lock.
+    fn drop(&mut self) {
+        match self.work.take() {
+            Some(Work::Compaction(thread)) => drop(thread.end()),
+            Some(Work::Indexing(thread)) => drop(thread.end()),
+            None => {}
         }
     }
 }
 
-#[cfg(test)]
-mod tests;
+impl Work {
+    fn is_done(&self) -> bool {
+        match self {
+            Self::Compaction(thread) => thread.is_done(),
+            Self::Indexing(thread) => thread.is_done(),
+        }
+    }
+}
+
+/// What is said of upkeep that failed.
+const NOT_COMPACTED: &str = "the journal could not be compacted";
+const NOT_INDEXED: &str = "the index could not be built";
+/// What is said of a thread that panicked.
+const BROKE_OFF: &str = "it broke off";

@@ -36,6 +36,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use fusebox_core::revision::Revision;
@@ -184,17 +185,24 @@ impl Journal {
         Ok(())
     }
 
-    /// Where a draft of it begins: what `versions` hold is all that is wanted of it up to here.
+    /// How to write a draft of it, until that is unwanted: what `versions` hold is all that is to be
+    /// kept of it up to here.
     pub(super) fn draft(
         &self,
         floor: Revision,
         versions: Vec<Arc<Version>>,
-    ) -> impl FnOnce() -> io::Result<Draft> + Send + use<> {
+    ) -> impl FnOnce(&AtomicBool) -> io::Result<Draft> + Send + use<> {
         let path = self.path.with_file_name(NEW_FILE);
         let origins = Origins::of(self.life, self.created, floor, &versions);
         let covered = self.end;
-        move || {
-            let mut draft = Draft::write(path, origins, versions.iter().map(Arc::as_ref))?;
+        move |unwanted| {
+            // Relaxed: nothing is read through it.
+            let wanted = |_: &&Version| !unwanted.load(Ordering::Relaxed);
+            let versions = versions.iter().map(Arc::as_ref).take_while(wanted);
+            let mut draft = Draft::write(path, origins, versions)?;
+            if unwanted.load(Ordering::Relaxed) {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
             draft.covers(covered);
             Ok(draft)
         }

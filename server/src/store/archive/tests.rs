@@ -200,7 +200,7 @@ proptest! {
                 window = all.len().saturating_sub(changes);
                 let is_wanted = |&at: &usize| {
                     let own = |other: &&usize| all[**other].id == all[at].id;
-                    let newest = *held.iter().filter(own).next_back().unwrap();
+                    let newest = *held.iter().rfind(own).unwrap();
                     let newer = held.iter().filter(own).filter(|other| **other > at).count();
                     // A policy that is gone stays as long as its last change.
                     let is_kept = all[newest].stored.is_some() || newest >= window;

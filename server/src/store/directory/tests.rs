@@ -2,15 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
+use std::thread;
 use std::time::SystemTime;
 
+use fusebox_core::revision::Incarnation;
 use tempfile::TempDir;
 
 use super::super::conformance::conform;
 use super::super::fixture::{self, append_all, delete_if, id, put, put_if, revisions, run};
 use super::super::{Expect, Page, Proposal, Step};
+use super::keeper::{MAX_SET_ASIDE, SET_ASIDE};
 use super::*;
 
 conform!({
@@ -397,6 +401,15 @@ fn sixty_four_appends_that_wait_together_take_one_sync() {
     let vitals = store.vitals();
     assert_eq!((vitals.writes, vitals.commits), (64, 1));
     assert_eq!(frames(&fs::read(journal_of(&dir)).unwrap()), before + 1);
+}
+
+#[test]
+fn an_index_that_was_not_built_to_its_end_is_built_anew_without_alarm() {
+    let (dir, truth) = filled(5);
+    fs::write(dir.path().join(UNFINISHED_FILE), "").unwrap();
+    fs::write(index_of(&dir).join("db"), "half").unwrap();
+    assert!(!opens_whole(&dir, &truth));
+    assert!(!dir.path().join(UNFINISHED_FILE).exists());
 }
 
 #[test]

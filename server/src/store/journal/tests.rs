@@ -285,7 +285,8 @@ fn a_creation_that_was_interrupted_is_done_anew() {
 fn compact(journal: &mut Journal, table: &Table) {
     let archive = table.archive();
     let draft = journal.draft(archive.floor(), archive.iter().cloned().collect());
-    journal.replace_by(draft().unwrap()).unwrap();
+    let wanted = AtomicBool::new(false);
+    journal.replace_by(draft(&wanted).unwrap()).unwrap();
 }
 
 #[test]
@@ -299,7 +300,7 @@ fn a_compacted_journal_holds_what_the_archive_kept_and_goes_on() {
     let (mut journal, table) = Journal::open(&written.lock, few).unwrap().unwrap();
     assert_eq!(table.archive().floor(), Revision(3));
     let draft = journal.draft(Revision(3), table.archive().iter().cloned().collect());
-    let draft = draft().unwrap();
+    let draft = draft(&AtomicBool::new(false)).unwrap();
     // What is committed meanwhile is not lost.
     journal.commit(&payload([6, 7])).unwrap();
     journal.replace_by(draft).unwrap();

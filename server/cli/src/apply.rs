@@ -1,0 +1,108 @@
+//! `fusebox apply`: makes the server's policies what the files say, in one write.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use fusebox_proto::{json, v1};
+
+use crate::Failure;
+use crate::files::{Files, Set};
+use crate::print::Printer;
+use crate::remote::{Author, Remote, refusal};
+
+/// What to apply, where and how.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    wanted: Wanted,
+    /// Check and show everything, change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// A state of policies that is wanted, and how the difference is told.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Wanted {
+    #[command(flatten)]
+    files: Files,
+    /// Also delete the policies of --owner that the files do not have
+    #[arg(long, requires = "owner")]
+    prune: bool,
+    /// Whose policies are pruned; each policy of the files must be of this owner
+    #[arg(long, value_name = "OWNER", requires = "prune")]
+    owner: Option<String>,
+    /// Prune in this namespace alone
+    #[arg(long, value_name = "NS", requires = "prune")]
+    namespace: Option<String>,
+    /// Take files without any policy for what is meant
+    #[arg(long)]
+    allow_empty: bool,
+    /// How the difference is told
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    output: Output,
+    #[command(flatten)]
+    remote: Remote,
+    #[command(flatten)]
+    author: Author,
+}
+
+/// How an answer is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Output {
+    /// For people
+    Text,
+    /// The response in its JSON form
+    Json,
+}
+
+/// Applies, and says what has changed.
+pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    args.wanted.applied(args.dry_run)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Wanted {
+    /// Asks the server for it, tells what it answers, and gives that.
+    pub(crate) fn applied(
+        &self,
+        validate_only: bool,
+    ) -> Result<v1::ApplyPoliciesResponse, Failure> {
+        let set = self.files.read()?;
+        if !self.allow_empty {
+            set.refuse_empty()?;
+        }
+        let request = self.author.sign(self.request(&set, validate_only))?;
+        let response = self.remote.run(async |mut client| {
+            let response = client.apply_policies(request).await;
+            let locate = |field: &str, message: &str| set.finding(field, message);
+            Ok(response
+                .map_err(|status| refusal(&status, locate))?
+                .into_inner())
+        })?;
+        self.tell(&response, validate_only)?;
+        Ok(response)
+    }
+
+    fn request(&self, set: &Set, validate_only: bool) -> v1::ApplyPoliciesRequest {
+        v1::ApplyPoliciesRequest {
+            policies: set.wire(),
+            prune: self.prune,
+            owner: self.owner.clone().unwrap_or_default(),
+            namespace: self.namespace.clone().unwrap_or_default(),
+            allow_empty: self.allow_empty,
+            validate_only,
+        }
+    }
+
+    fn tell(
+        &self,
+        response: &v1::ApplyPoliciesResponse,
+        validate_only: bool,
+    ) -> Result<(), Failure> {
+        let text = match self.output {
+            Output::Json => json::to_text(response)? + "\n",
+            Output::Text => Printer::for_stdout().response(response, validate_only),
+        };
+        Ok(io::stdout().write_all(text.as_bytes())?)
+    }
+}

@@ -1,0 +1,239 @@
+//! Policies kept in files: read whole or refused whole, every mistake told with its line.
+
+mod finding;
+mod folder;
+mod policy;
+mod source;
+mod value;
+mod write;
+mod yaml;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fusebox_proto::v1;
+use prost::Message;
+
+use crate::Failure;
+
+pub(crate) use finding::{Finding, Place, shown};
+pub(crate) use folder::Folder;
+pub(crate) use policy::Entry;
+pub(crate) use write::{Format, authored};
+pub(crate) use yaml::{At, Is, Node, Word};
+
+use policy::{Draft, of_document};
+use source::Source;
+use yaml::documents;
+
+/// Where policies are read from.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Files {
+    /// A file of policies in YAML or JSON, a directory of such files, or - for standard input
+    #[arg(short = 'f', long = "file", value_name = "PATH", required = true)]
+    paths: Vec<PathBuf>,
+}
+
+/// The policies of all files, each legal and defined once.
+#[derive(Debug)]
+pub(crate) struct Set {
+    pub(crate) entries: Vec<Entry>,
+    /// Files read, those without a policy, too.
+    pub(crate) files: usize,
+}
+
+impl Files {
+    /// All of them, if one write can take them; or everything that is wrong with any, each told
+    /// in a line of its own before.
+    pub(crate) fn read(&self) -> Result<Set, Failure> {
+        let set = self
+            .legal()
+            .map_err(|findings| Failure::told(tell(&findings)))?;
+        set.refuse_crowd()?;
+        Ok(set)
+    }
+
+    fn legal(&self) -> Result<Set, Vec<Finding>> {
+        let (sources, mut findings) = source::read(&self.paths);
+        let mut drafts = Vec::new();
+        for source in &sources {
+            drafts.extend(read(source, &mut findings));
+        }
+        findings.extend(doubles(&drafts));
+        let order = |file: &Arc<str>| sources.iter().position(|source| source.file == *file);
+        findings.sort_by_cached_key(|finding| {
+            let Place { file, line, column } = &finding.at;
+            (order(file), *line, *column)
+        });
+        if findings.is_empty() {
+            let files = sources.len();
+            let entries = drafts.into_iter().filter_map(Draft::legal).collect();
+            return Ok(Set { entries, files });
+        }
+        Err(findings)
+    }
+}
+
+/// Most policies of one ApplyPolicies, and most bytes, as the contract has it.
+const MAX_POLICIES: usize = 2000;
+const MAX_POLICIES_BYTES: usize = 1024 * 1024;
+
+impl Set {
+    /// Files without a policy are more often a wrong path than a wish.
+    pub(crate) fn refuse_empty(&self) -> Result<(), Failure> {
+        if self.entries.is_empty() {
+            let files = counted(self.files, "file");
+            let line = format!("no policy in {files}; name files or directories that have some");
+            return Err(Failure::told(line));
+        }
+        Ok(())
+    }
+
+    /// What one write can take.
+    fn refuse_crowd(&self) -> Result<(), Failure> {
+        let policies = self.entries.len();
+        let bytes: usize = self
+            .entries
+            .iter()
+            .map(|entry| entry.wire.encoded_len())
+            .sum();
+        if policies <= MAX_POLICIES && bytes <= MAX_POLICIES_BYTES {
+            return Ok(());
+        }
+        Err(Failure::told(format!(
+            "{policies} policies of {bytes} bytes are too many for one write, which takes \
+             {MAX_POLICIES} of {MAX_POLICIES_BYTES} bytes; apply them in parts"
+        )))
+    }
+
+    /// As they are sent.
+    pub(crate) fn wire(&self) -> Vec<v1::Policy> {
+        self.entries
+            .iter()
+            .map(|entry| entry.wire.clone())
+            .collect()
+    }
+
+    /// What a server says of a field of its request, at the place of that field in a file; `None`
+    /// if it is about none of these policies.
+    pub(crate) fn finding(&self, field: &str, message: &str) -> Option<Finding> {
+        let (number, rest) = field.strip_prefix("policies[")?.split_once(']')?;
+        let entry = self.entries.get(number.parse::<usize>().ok()?)?;
+        let field = rest.strip_prefix('.').unwrap_or(rest);
+        let at = entry.index.place(field).clone();
+        Some(Finding::new(at, field, message))
+    }
+}
+
+/// The policies of one file, what is wrong in the order of its lines.
+fn read(source: &Source, findings: &mut Vec<Finding>) -> Vec<Draft> {
+    let Source { file, bytes } = source;
+    let (documents, problems) = documents(bytes);
+    let problems = problems.into_iter();
+    let mut found: Vec<_> = problems.map(|problem| told(file, problem)).collect();
+    let drafts = documents
+        .iter()
+        .flat_map(|document| of_document(file, document, &mut found))
+        .collect();
+    found.sort_by(|a, b| a.at.cmp(&b.at));
+    findings.extend(found);
+    drafts
+}
+
+/// The one document of a file that is no policy, with the file's name.
+pub(crate) fn tree(path: &Path) -> Result<(Arc<str>, Node), Failure> {
+    let refused = |findings: &[Finding]| Failure::told(tell(findings));
+    let source = source::file(path).map_err(|finding| refused(&[finding]))?;
+    let file = source.file;
+    let (mut documents, problems) = documents(&source.bytes);
+    if !problems.is_empty() {
+        let findings: Vec<_> = problems
+            .into_iter()
+            .map(|found| told(&file, found))
+            .collect();
+        return Err(refused(&findings));
+    }
+    match (documents.pop(), documents.pop()) {
+        (Some(document), None) => Ok((file, document)),
+        _ => {
+            let message = "must hold one document";
+            Err(refused(&[Finding::new(Place::whole(&file), "", message)]))
+        }
+    }
+}
+
+fn told(file: &Arc<str>, problem: yaml::Problem) -> Finding {
+    let at = Place::new(file, problem.at.line, problem.at.column);
+    Finding::new(at, "", problem.message)
+}
+
+/// A finding for each policy that is defined once more, be it legal or not.
+fn doubles(drafts: &[Draft]) -> Vec<Finding> {
+    let mut first: BTreeMap<(&str, &str), &Place> = BTreeMap::new();
+    let mut findings = Vec::new();
+    for draft in drafts.iter().filter(|draft| !draft.wire.name.is_empty()) {
+        let ((namespace, name), at) = (draft.id(), draft.index.place("name"));
+        if let Some(first) = first.get(&(namespace, name)) {
+            let message = format!("policy {namespace}/{name} is defined already at {first}");
+            findings.push(Finding::new(at.clone(), "name", message));
+            continue;
+        }
+        first.insert((namespace, name), at);
+    }
+    findings
+}
+
+/// Most findings told; whoever has more has made one mistake many times.
+const MAX_TOLD: usize = 1000;
+
+/// Everything that is wrong, a line each, and how many these are.
+pub(crate) fn tell(findings: &[Finding]) -> String {
+    for finding in findings.iter().take(MAX_TOLD) {
+        eprintln!("{finding}");
+    }
+    if let Some(more) = findings
+        .len()
+        .checked_sub(MAX_TOLD)
+        .filter(|more| *more > 0)
+    {
+        eprintln!("and {more} more");
+    }
+    let files: std::collections::BTreeSet<&Arc<str>> =
+        findings.iter().map(|finding| &finding.at.file).collect();
+    format!(
+        "{} in {}",
+        counted(findings.len(), "error"),
+        counted(files.len(), "file")
+    )
+}
+
+/// "1 error", "2 errors".
+pub(crate) fn counted(number: usize, what: &str) -> String {
+    match number {
+        1 => format!("1 {what}"),
+        number => format!("{number} {what}s"),
+    }
+}
+
+#[cfg(test)]
+fn policies_of(text: &str) -> Vec<v1::Policy> {
+    let source = Source {
+        file: "test".into(),
+        bytes: text.into(),
+    };
+    let mut findings = Vec::new();
+    let drafts = read(&source, &mut findings);
+    assert!(
+        findings.iter().all(|finding| !finding.field.is_empty()),
+        "{findings:?}"
+    );
+    drafts.into_iter().map(|draft| draft.wire).collect()
+}
+
+#[cfg(test)]
+pub(crate) fn tree_of(text: &str) -> (Arc<str>, Node) {
+    let (mut documents, problems) = documents(text.as_bytes());
+    assert_eq!(problems, [], "{text}");
+    ("test".into(), documents.remove(0))
+}

@@ -1,0 +1,138 @@
+//! The server that a command speaks to, and what its refusals come to.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use fusebox_proto::v1::policy_service_client::PolicyServiceClient;
+use tonic::metadata::AsciiMetadataValue;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+use tonic_types::StatusExt;
+
+use crate::Failure;
+use crate::files::{Finding, Place, counted, tell};
+use crate::print::one_line;
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_secs(60);
+/// Largest answer. What 2000 policies change is far less.
+const MAX_ANSWER: usize = 64 * 1024 * 1024;
+/// Who writes, in the words of the contract.
+const AUTHOR: &str = "fusebox-author";
+
+/// Which server.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Remote {
+    /// Where the server's gRPC listens
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "FUSEBOX_ADDR",
+        default_value = "http://127.0.0.1:7070"
+    )]
+    server: String,
+}
+
+/// Who writes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Author {
+    /// Who is to stand in the policies' history [default: $USER@hostname]
+    #[arg(long, value_name = "NAME")]
+    author: Option<String>,
+}
+
+impl Remote {
+    /// Runs what needs a connection.
+    pub(crate) fn run<T>(
+        &self,
+        call: impl AsyncFnOnce(PolicyServiceClient<Channel>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(async { call(self.connect().await?).await })
+    }
+
+    async fn connect(&self) -> Result<PolicyServiceClient<Channel>, Failure> {
+        let url = match self.server.contains("://") {
+            true => self.server.clone(),
+            false => format!("http://{}", self.server),
+        };
+        let refused = |reason: &str| {
+            let hint = "name a running `fusebox serve` with --server or FUSEBOX_ADDR";
+            Failure::told(format!(
+                "cannot reach the server at {url}: {reason}; {hint}"
+            ))
+        };
+        if !url.starts_with("http://") {
+            return Err(refused("only http:// is spoken"));
+        }
+        let endpoint =
+            Endpoint::from_shared(url.clone()).map_err(|error| refused(&root(&error)))?;
+        let channel = endpoint
+            .connect_timeout(CONNECT)
+            .timeout(ANSWER)
+            .connect()
+            .await;
+        let channel = channel.map_err(|error| refused(&root(&error)))?;
+        Ok(PolicyServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER))
+    }
+}
+
+/// The last reason of a chain, which says what happened.
+fn root(error: &dyn Error) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
+}
+
+impl Author {
+    /// The request with its author.
+    pub(crate) fn sign<T>(&self, message: T) -> Result<Request<T>, Failure> {
+        let author = self.author.clone().unwrap_or_else(whoever_runs_this);
+        let value = AsciiMetadataValue::try_from(author.as_str()).map_err(|_| {
+            let line = format!("--author must be printable ASCII (found {author:?})");
+            Failure::usage(&io::Error::other(line))
+        })?;
+        let mut request = Request::new(message);
+        request.metadata_mut().insert(AUTHOR, value);
+        Ok(request)
+    }
+}
+
+fn whoever_runs_this() -> String {
+    let user = std::env::var("USER").ok().filter(|user| !user.is_empty());
+    let user = user.unwrap_or_else(|| "unknown".to_owned());
+    let host = rustix::system::uname();
+    let author = format!("{user}@{}", host.nodename().to_string_lossy());
+    author.replace(|c: char| !c.is_ascii_graphic(), "?")
+}
+
+/// Says everything that a server refused; a field that `locate` knows at its place in a file.
+pub(crate) fn refusal(status: &Status, locate: impl Fn(&str, &str) -> Option<Finding>) -> Failure {
+    let violations = status
+        .get_details_bad_request()
+        .map(|details| details.field_violations);
+    let findings: Vec<_> = violations
+        .unwrap_or_default()
+        .into_iter()
+        .map(|violation| {
+            let field = one_line(&violation.field);
+            let message = one_line(&violation.description);
+            let other = || Finding::new(Place::whole(&"request".into()), &field, &message);
+            locate(&field, &message).unwrap_or_else(other)
+        })
+        .collect();
+    if findings.is_empty() {
+        let (code, message) = (status.code(), one_line(status.message()));
+        return Failure::told(format!("the server refused: {message} ({code:?})"));
+    }
+    tell(&findings);
+    let errors = counted(findings.len(), "error");
+    Failure::told(format!("the server refused: {errors}; nothing was changed"))
+}

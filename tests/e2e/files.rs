@@ -1,0 +1,617 @@
+//! Policies kept in files: what `fusebox check`, `import`, `export`, `apply` and `diff` say and
+//! write, as a person or a pipeline meets them.
+//!
+//! What `apply` and `diff` do with an answer is shown against a server that answers as it is told.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fusebox_proto::v1;
+use fusebox_proto::v1::policy_diff::Action;
+use fusebox_proto::v1::policy_service_server::{PolicyService, PolicyServiceServer};
+use fusebox_tests::lines::Stream;
+use fusebox_tests::process::{Process, hermetic};
+use fusebox_tests::server::{Options, Server};
+use fusebox_tests::{ports, tools};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tonic::{Request, Response, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+const LONG: Duration = Duration::from_secs(60);
+
+const PAYMENTS: &str = "\
+name: payments
+owner: team-a
+selector:
+  service: checkout
+  operation: payments.*
+rules:
+  timeout:
+    attempt: 0.8s
+";
+
+/// What a command printed, and how it ended.
+struct Ended {
+    status: i32,
+    out: String,
+    err: String,
+}
+
+impl Ended {
+    fn assert_good(self) -> String {
+        assert_eq!(self.status, 0, "{}", self.err);
+        self.out
+    }
+
+    /// The lines on standard error; there is nothing on the other.
+    fn assert_refused(&self, status: i32) -> Vec<&str> {
+        assert_eq!(
+            (self.status, self.out.as_str()),
+            (status, ""),
+            "{}",
+            self.err
+        );
+        self.err.lines().collect()
+    }
+}
+
+/// A directory to work in, with files in it.
+struct Home(TempDir);
+
+impl Home {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let home = Self(tempfile::tempdir().unwrap());
+        for (name, text) in files {
+            home.put(name, text.as_bytes());
+        }
+        home
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn put(&self, name: &str, bytes: &[u8]) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ended {
+        self.run_with(arguments, "")
+    }
+
+    fn run_with(&self, arguments: &[&str], input: &str) -> Ended {
+        let mut command = Command::new(tools::fusebox());
+        hermetic(&mut command).args(arguments).current_dir(&self.0);
+        let mut process = Process::spawn_with_input("fusebox", &mut command, input.into());
+        let status = process.wait_exit(LONG);
+        let lines = process.lines();
+        Ended {
+            status: status.code().unwrap_or_else(|| panic!("{status}")),
+            out: lines.text(Stream::Out),
+            err: lines.text(Stream::Err),
+        }
+    }
+}
+
+#[test]
+fn good_files_are_told_to_be_good_from_wherever_they_come() {
+    let home = Home::new(&[
+        ("policies/payments.yaml", PAYMENTS),
+        (
+            "policies/eu/ledger.json",
+            r#"{"policies": [{"name": "ledger", "selector": {"operation": "*"}, "rules": {"retry": {"max_attempts": 3}}}]}"#,
+        ),
+        ("policies/.hidden.yaml", "not: [looked at"),
+        ("policies/README.md", "neither"),
+    ]);
+    let said = home.run(&["check", "-f", "policies"]).assert_good();
+    assert_eq!(said, "2 policies in 2 files: good, 0 warnings\n");
+    let said = home.run_with(&["check", "-f", "-"], PAYMENTS).assert_good();
+    assert_eq!(said, "1 policy in 1 file: good, 0 warnings\n");
+}
+
+#[test]
+fn every_mistake_in_every_file_is_told_at_once_with_its_place() {
+    let home = Home::new(&[
+        (
+            "policies/a.yaml",
+            "name: a\nselector:\n  operaton: x\nrules:\n  timeout:\n    attempt: -1s\n  \
+             retry:\n    maxAttempts: \"many\"\n    maxAttempts: 3\n",
+        ),
+        (
+            "policies/b.yaml",
+            "name: a\nselector: {operation: x}\nrules: {enabled: no}\n",
+        ),
+        (
+            "policies/c.json",
+            "{\"name\": \"c\",\n  \"selector\": {\"kind\": \"API\"}\n",
+        ),
+    ]);
+    home.put("policies/d.yaml", b"name: \xff\n");
+    let ended = home.run(&["check", "-f", "policies", "-f", "missing.yaml"]);
+    let lines = ended.assert_refused(1);
+    for start in [
+        "missing.yaml: cannot be read: ",
+        "policies/a.yaml:3:3: selector.operaton: is no field; did you mean operation?",
+        "policies/a.yaml:6:14: rules.timeout.attempt: must not be negative (found -1s)",
+        "policies/a.yaml:8:18: rules.retry.max_attempts: must be a whole number from 0 to 4294967295 (found many)",
+        "policies/a.yaml:9:5: rules.retry.max_attempts: stands here twice, first in line 8",
+        "policies/b.yaml:1:7: name: policy default/a is defined already at policies/a.yaml:1:7",
+        "policies/b.yaml:3:18: rules.enabled: must be true or false (found no)",
+        "policies/c.json:3:1: is not YAML: ",
+        "policies/d.yaml:1:7: is not UTF-8 text",
+        "fusebox: ",
+    ] {
+        assert!(
+            lines.iter().any(|line| line.starts_with(start)),
+            "{start} in {lines:#?}"
+        );
+    }
+}
+
+#[test]
+fn hostile_files_are_refused_in_a_moment() {
+    let mut bomb = "a0: &a0 [x, x]\n".to_owned();
+    for level in 1..40 {
+        let before = level - 1;
+        bomb += &format!("a{level}: &a{level} [*a{before}, *a{before}]\n");
+    }
+    let deep = "[".repeat(100_000);
+    let long = "#".repeat(5_000_000);
+    let many = "- x\n".repeat(250_000);
+    for (text, part) in [
+        (bomb.as_str(), "anchors are not read here"),
+        (&deep, "recursion limit exceeded"),
+        (&long, "must be at most 4194304 bytes"),
+        (&many, "has more than 200000 values"),
+        ("name: !!python/object a", "tags are not read here"),
+        ("name:\n\tx", "indent with spaces"),
+        ("name: a\0b", "control character"),
+    ] {
+        let home = Home::new(&[("bad.yaml", text)]);
+        let ended = home.run(&["check", "-f", "bad.yaml"]);
+        let lines = ended.assert_refused(1);
+        assert!(
+            lines[0].starts_with("bad.yaml") && ended.err.contains(part),
+            "{part}: {}",
+            ended.err
+        );
+        assert!(lines.len() < 150, "{}", lines.len());
+    }
+}
+
+#[test]
+fn what_one_write_cannot_take_is_told_before_it_is_tried() {
+    let policy = |number| {
+        format!("name: p{number}\nselector: {{operation: x{number}}}\nrules: {{enabled: true}}\n")
+    };
+    let many: Vec<_> = (0..2001).map(policy).collect();
+    let home = Home::new(&[("many.yaml", &many.join("---\n"))]);
+    let ended = home.run(&["check", "-f", "many.yaml"]);
+    let lines = ended.assert_refused(1);
+    assert!(
+        lines[0].starts_with("fusebox: 2001 policies of "),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn warnings_are_told_and_strict_takes_none() {
+    let idle = "name: idle\nselector: {operation: x}\nrules:\n  enabled: false\n  retry: {maxAttempts: 3}\n";
+    let home = Home::new(&[("idle.yaml", idle)]);
+    let ended = home.run(&["check", "-f", "idle.yaml"]);
+    assert_eq!(
+        (ended.status, ended.out.as_str()),
+        (0, "1 policy in 1 file: good, 1 warning\n")
+    );
+    assert!(
+        ended
+            .err
+            .starts_with("idle.yaml:4:12: rules.enabled: warning: "),
+        "{}",
+        ended.err
+    );
+    let strict = home.run(&["check", "--strict", "-f", "idle.yaml"]);
+    assert_eq!(strict.assert_refused(1).len(), 2);
+}
+
+#[test]
+fn of_two_that_tie_in_different_files_both_are_warned_of() {
+    let tied = |name: &str| {
+        format!("name: {name}\nselector: {{operation: x}}\nrules: {{retry: {{maxAttempts: 3}}}}\n")
+    };
+    let home = Home::new(&[("p/a.yaml", &tied("a")), ("p/b.yaml", &tied("b"))]);
+    let ended = home.run(&["check", "-f", "p"]);
+    assert_eq!(ended.status, 0, "{}", ended.err);
+    for file in ["p/a.yaml:", "p/b.yaml:"] {
+        assert!(ended.err.contains(file), "{}", ended.err);
+    }
+}
+
+#[test]
+fn files_without_a_policy_are_no_success() {
+    let home = Home::new(&[("empty/notes.txt", ""), ("empty.yaml", "# nothing\n")]);
+    for path in ["empty", "empty.yaml"] {
+        let ended = home.run(&["check", "-f", path]);
+        assert!(
+            ended.assert_refused(1)[0].starts_with("fusebox: no policy in "),
+            "{}",
+            ended.err
+        );
+    }
+}
+
+#[test]
+fn a_service_config_becomes_files_that_check_takes_and_tells_what_is_missing() {
+    let config = json!({
+        "loadBalancingConfig": [{"round_robin": {}}],
+        "methodConfig": [{
+            "name": [{"service": "pay.v1.Pay", "method": "Charge"}, {"service": "pay.v1.Pay"}],
+            "waitForReady": true,
+            "timeout": "2.5s",
+            "retryPolicy": {
+                "maxAttempts": 4, "initialBackoff": "0.1s", "maxBackoff": "1s",
+                "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }],
+    });
+    let home = Home::new(&[("grpc.json", &config.to_string())]);
+    let import = [
+        "import",
+        "grpc-service-config",
+        "grpc.json",
+        "--service",
+        "checkout",
+    ];
+    let ended = home.run(&import);
+    assert_eq!(ended.status, 0, "{}", ended.err);
+    for path in [
+        "loadBalancingConfig: no counterpart: ",
+        "methodConfig[0].waitForReady: no counterpart: ",
+        "methodConfig[0].retryPolicy: approximated: ",
+        "methodConfig[0].retryPolicy.retryableStatusCodes: no counterpart: ",
+    ] {
+        assert!(ended.err.contains(path), "{path}: {}", ended.err);
+        assert!(
+            ended.out.contains(path.split(": ").next().unwrap()),
+            "{}",
+            ended.out
+        );
+    }
+    assert_eq!(
+        home.run_with(&["check", "-f", "-", "--strict"], &ended.out)
+            .status,
+        0
+    );
+
+    let to = [&import[..], &["--to", "policies"]].concat();
+    let said = home.run(&to).assert_good();
+    assert_eq!(said, "2 policies in policies, 2 written anew\n");
+    assert!(
+        home.read("policies/default/pay.v1.pay.charge.yaml")
+            .contains("maxAttempts: 4\n")
+    );
+    home.run(&["check", "-f", "policies"]).assert_good();
+    assert_eq!(
+        home.run(&to).assert_good(),
+        "2 policies in policies, 0 written anew\n"
+    );
+}
+
+#[test]
+fn a_service_config_that_is_none_is_refused_with_its_line() {
+    let home = Home::new(&[("grpc.json", "{\"methodConfig\": [\n{\"timeout\": 5}]}")]);
+    let ended = home.run(&["import", "grpc-service-config", "grpc.json"]);
+    let lines = ended.assert_refused(1);
+    assert!(
+        lines[0].starts_with("grpc.json:2:13: methodConfig[0].timeout: must be a time"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn what_is_exported_is_the_same_every_time_and_reads_back() {
+    let server = Server::start(Options::new());
+    let grpcurl = server.grpcurl();
+    for name in ["payments", "ledger", "a.b_c"] {
+        let policy = json!({
+            "name": name, "owner": "team \"a\": yes\n", "priority": -1,
+            "selector": {"operation": "*", "instanceLabels": {"no": "1.0", "zone": "eu"}},
+            "rules": {"rateLimit": {"permits": 5, "per": "1s"}, "hedge": {"percentile": 0.95}},
+            "clear": {"paths": ["timeout.attempt", "retry"]},
+        });
+        grpcurl.create(&policy).unwrap();
+    }
+    let home = Home::new(&[("out/default/old.yaml", PAYMENTS)]);
+    let url = format!("http://{}", server.grpc_addr());
+    let export = ["export", "--server", &url];
+    let yaml = home.run(&export).assert_good();
+    assert_eq!(home.run(&export).assert_good(), yaml);
+    for word in ["revision", "etag", "createTime", "updatedBy", "schema"] {
+        assert!(!yaml.contains(word), "{yaml}");
+    }
+    home.run_with(&["check", "-f", "-"], &yaml).assert_good();
+
+    let json: Value = serde_json::from_str(
+        &home
+            .run(&[&export[..], &["-o", "json"]].concat())
+            .assert_good(),
+    )
+    .unwrap();
+    let names: Vec<_> = json["policies"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|policy| &policy["name"])
+        .collect();
+    assert_eq!(names, ["a.b_c", "ledger", "payments"]);
+
+    let ended = home.run(&[&export[..], &["--to", "out"]].concat());
+    assert_eq!(ended.out, "3 policies in out, 3 written anew\n");
+    assert_eq!(
+        ended.err,
+        "out/default/old.yaml: is no policy of these; left alone\n"
+    );
+    assert_eq!(home.read("out/default/old.yaml"), PAYMENTS);
+    assert!(
+        home.read("out/default/a.b_c.yaml")
+            .contains("name: a.b_c\n")
+    );
+}
+
+#[test]
+fn a_server_that_is_not_there_is_told_in_one_line() {
+    let home = Home::new(&[("payments.yaml", PAYMENTS)]);
+    let url = format!("http://{}", ports::free_addr());
+    let files = ["-f", "payments.yaml", "--server", &url];
+    for (command, status) in [("apply", 1), ("diff", 2)] {
+        let ended = home.run(&[&[command][..], &files].concat());
+        let lines = ended.assert_refused(status);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(
+            lines[0].contains(&url) && lines[0].contains("FUSEBOX_ADDR"),
+            "{lines:?}"
+        );
+    }
+}
+
+#[test]
+fn an_owner_is_only_for_pruning_and_pruning_needs_one() {
+    let home = Home::new(&[("payments.yaml", PAYMENTS)]);
+    for wrong in [
+        ["--owner", "team-a"].as_slice(),
+        &["--prune"],
+        &["--namespace", "x"],
+    ] {
+        let ended = home.run(&[&["apply", "-f", "payments.yaml"], wrong].concat());
+        ended.assert_refused(2);
+    }
+}
+
+/// A policy service that answers each ApplyPolicies alike, and keeps what it was asked.
+#[derive(Clone)]
+struct Told {
+    answer: Result<v1::ApplyPoliciesResponse, Status>,
+    asked: Arc<Mutex<Vec<(v1::ApplyPoliciesRequest, String)>>>,
+}
+
+impl Told {
+    fn new(answer: Result<v1::ApplyPoliciesResponse, Status>) -> Self {
+        let asked = Arc::default();
+        Self { answer, asked }
+    }
+
+    /// Serves until the test program ends.
+    fn serve(&self) -> SocketAddr {
+        let service = PolicyServiceServer::new(self.clone());
+        let listener = ports::listener();
+        let addr = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                listener.set_nonblocking(true).unwrap();
+                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+                let server = tonic::transport::Server::builder().add_service(service);
+                server.serve_with_incoming(incoming).await.unwrap();
+            });
+        });
+        addr
+    }
+
+    fn asked(&self) -> Vec<(v1::ApplyPoliciesRequest, String)> {
+        std::mem::take(&mut self.asked.lock().unwrap())
+    }
+}
+
+/// Methods as `async_trait` would make them of an `async fn`.
+macro_rules! answers {
+    ($($method:ident($request:ident) -> $response:ty = $answer:expr;)+) => {$(
+        fn $method<'a, 'b>(
+            &'a self,
+            request: Request<v1::$request>,
+        ) -> Pin<Box<dyn Future<Output = Result<Response<$response>, Status>> + Send + 'b>>
+        where
+            'a: 'b,
+            Self: 'b,
+        {
+            let answer: fn(&Self, Request<v1::$request>) -> Result<$response, Status> = $answer;
+            let answer = answer(self, request).map(Response::new);
+            Box::pin(async { answer })
+        }
+    )+};
+}
+
+fn nobody_asks<Q, A>(_: &Told, _: Request<Q>) -> Result<A, Status> {
+    Err(Status::unimplemented("nobody asks for it here"))
+}
+
+impl PolicyService for Told {
+    type WatchPoliciesStream = tokio_stream::Empty<Result<v1::WatchPoliciesResponse, Status>>;
+
+    answers! {
+        apply_policies(ApplyPoliciesRequest) -> v1::ApplyPoliciesResponse = |told, request| {
+            let author = request.metadata().get("fusebox-author").unwrap();
+            let author = author.to_str().unwrap().to_owned();
+            told.asked.lock().unwrap().push((request.into_inner(), author));
+            told.answer.clone()
+        };
+        create_policy(CreatePolicyRequest) -> v1::CreatePolicyResponse = nobody_asks;
+        get_policy(GetPolicyRequest) -> v1::GetPolicyResponse = nobody_asks;
+        list_policies(ListPoliciesRequest) -> v1::ListPoliciesResponse = nobody_asks;
+        update_policy(UpdatePolicyRequest) -> v1::UpdatePolicyResponse = nobody_asks;
+        delete_policy(DeletePolicyRequest) -> v1::DeletePolicyResponse = nobody_asks;
+        list_policy_revisions(ListPolicyRevisionsRequest) -> v1::ListPolicyRevisionsResponse = nobody_asks;
+        rollback_policy(RollbackPolicyRequest) -> v1::RollbackPolicyResponse = nobody_asks;
+        explain_policy(ExplainPolicyRequest) -> v1::ExplainPolicyResponse = nobody_asks;
+        watch_policies(WatchPoliciesRequest) -> Self::WatchPoliciesStream = nobody_asks;
+        list_audit_events(ListAuditEventsRequest) -> v1::ListAuditEventsResponse = nobody_asks;
+    }
+}
+
+fn diff(name: &str, action: Action) -> v1::PolicyDiff {
+    let changed = action == Action::Update;
+    let change = v1::FieldChange {
+        field: "rules.timeout.attempt".to_owned(),
+        before: "1s".to_owned(),
+        after: "0.800s".to_owned(),
+    };
+    v1::PolicyDiff {
+        namespace: "default".to_owned(),
+        name: name.to_owned(),
+        action: action.into(),
+        changes: changed.then_some(change).into_iter().collect(),
+        ..v1::PolicyDiff::default()
+    }
+}
+
+fn response(diffs: Vec<v1::PolicyDiff>) -> v1::ApplyPoliciesResponse {
+    let revision = 12;
+    v1::ApplyPoliciesResponse { diffs, revision }
+}
+
+#[test]
+fn apply_sends_the_files_and_says_what_changed() {
+    let told = Told::new(Ok(response(vec![
+        diff("payments", Action::Update),
+        diff("old", Action::Delete),
+    ])));
+    let url = told.serve().to_string();
+    let home = Home::new(&[("payments.yaml", PAYMENTS)]);
+    let apply = ["apply", "-f", "payments.yaml", "--server", &url];
+    let pruning = ["--prune", "--owner", "team-a", "--author", "ada"];
+    let said = home.run(&[&apply[..], &pruning].concat()).assert_good();
+    assert_eq!(
+        said,
+        "update default/payments\n  - rules.timeout.attempt: 1s\n  + rules.timeout.attempt: 0.800s\n\
+         delete default/old\n0 created, 1 updated, 1 deleted, 0 unchanged; revision 12\n"
+    );
+    let (request, author) = told.asked().pop().unwrap();
+    assert_eq!(author, "ada");
+    assert_eq!(request.policies[0].name, "payments");
+    assert_eq!(
+        (request.prune, request.owner.as_str(), request.validate_only),
+        (true, "team-a", false)
+    );
+
+    let dry = home
+        .run(&[&apply[..], &["--dry-run", "-o", "json"]].concat())
+        .assert_good();
+    let dry: Value = serde_json::from_str(&dry).unwrap();
+    assert_eq!(dry["diffs"][1]["action"], "ACTION_DELETE");
+    let (request, author) = told.asked().pop().unwrap();
+    assert!(request.validate_only && author.contains('@'), "{author}");
+}
+
+#[test]
+fn diff_tells_a_script_by_its_exit_status() {
+    let home = Home::new(&[("payments.yaml", PAYMENTS), ("bad.yaml", "name: [\n")]);
+    for (answer, file, status) in [
+        (
+            Ok(response(vec![diff("payments", Action::Unchanged)])),
+            "payments.yaml",
+            0,
+        ),
+        (
+            Ok(response(vec![diff("payments", Action::Update)])),
+            "payments.yaml",
+            1,
+        ),
+        (Err(Status::unavailable("no disk")), "payments.yaml", 2),
+        (Ok(response(Vec::new())), "bad.yaml", 2),
+        (Ok(response(Vec::new())), "missing.yaml", 2),
+    ] {
+        let told = Told::new(answer);
+        let url = told.serve().to_string();
+        let ended = home.run(&["diff", "-f", file, "--server", &url]);
+        assert_eq!(ended.status, status, "{}{}", ended.out, ended.err);
+        assert!(
+            told.asked()
+                .iter()
+                .all(|(request, _)| request.validate_only)
+        );
+    }
+}
+
+#[test]
+fn what_the_server_refuses_is_told_where_it_stands_in_the_files() {
+    let mut details = ErrorDetails::new();
+    for (field, description) in [
+        ("policies[1].rules.timeout.attempt", "is not to my liking"),
+        ("policies[1].rules.retry.max_attempts", "is missing"),
+        ("owner", "needs prune"),
+    ] {
+        details.add_bad_request_violation(field, description);
+    }
+    let status = Status::with_error_details(tonic::Code::InvalidArgument, "refused", details);
+    let url = Told::new(Err(status)).serve().to_string();
+    let ledger = PAYMENTS.replace("payments", "ledger");
+    let home = Home::new(&[("p/a.yaml", PAYMENTS), ("p/b.yaml", &ledger)]);
+    let ended = home.run(&["apply", "-f", "p", "--server", &url]);
+    assert_eq!(
+        ended.assert_refused(1),
+        [
+            "p/b.yaml:8:14: rules.timeout.attempt: is not to my liking",
+            "p/b.yaml:6:1: rules.retry.max_attempts: is missing",
+            "request: owner: needs prune",
+            "fusebox: the server refused: 3 errors; nothing was changed",
+        ]
+    );
+}
+
+#[test]
+fn files_that_are_wrong_are_never_sent() {
+    let told = Told::new(Ok(response(Vec::new())));
+    let url = told.serve().to_string();
+    let home = Home::new(&[
+        ("p/a.yaml", PAYMENTS),
+        ("p/b.yaml", "name: b\n"),
+        ("none.yaml", ""),
+    ]);
+    for file in ["p", "none.yaml"] {
+        let ended = home.run(&["apply", "-f", file, "--server", &url]);
+        ended.assert_refused(1);
+    }
+    assert_eq!(told.asked().len(), 0);
+    let pruning = ["--prune", "--owner", "a", "--allow-empty"];
+    let apply = ["apply", "-f", "none.yaml", "--server", &url];
+    home.run(&[&apply[..], &pruning].concat()).assert_good();
+    assert!(told.asked()[0].0.allow_empty);
+}
