@@ -64,7 +64,11 @@ impl Server {
         let room = Arc::clone(&distribution);
         let health = health::Health::new();
         let routes = routes(Parts {
-            control: Arc::new(Control::new(Arc::clone(&store)).with_room(room)),
+            control: Arc::new(
+                Control::new(Arc::clone(&store))
+                    .with_room(room)
+                    .until(stop.clone()),
+            ),
             distribution: Arc::clone(&distribution),
             fleet,
             health: health.clone(),
