@@ -171,10 +171,13 @@ fn tie(policy: &Policy, other: &Policy) -> Option<Warning> {
     let equal = policy.priority() == other.priority()
         && ours.cmp_specificity(theirs) == Ordering::Equal
         && may_meet(ours, theirs);
+    if !equal {
+        return None;
+    }
     // Each policy has its own mode, whatever the other's is.
     let shared =
         |field: &&Field| !field.is_mode() && decides(policy, **field) && decides(other, **field);
-    let field = Field::ALL.iter().find(shared).filter(|_| equal)?;
+    let field = Field::ALL.iter().find(shared)?;
     let winner = policy.id().max(other.id());
     let description = format!(
         "ties with policy {}, which is as specific and has the same priority: for operations of \

@@ -5,9 +5,12 @@
 
 mod explain;
 mod fleet;
+mod history;
 mod policies;
 mod reflection;
 mod sessions;
+mod sets;
+mod watches;
 
 use std::time::{Duration, SystemTime};
 
@@ -55,6 +58,10 @@ impl Server {
 
     async fn start_with(pace: Pace, patience: Patience) -> Self {
         let store = memory::open(Arc::new(SystemTime::now), Retention::default()).unwrap();
+        Self::start_on(store, pace, patience).await
+    }
+
+    async fn start_on(store: Arc<dyn Store>, pace: Pace, patience: Patience) -> Self {
         let stop = CancellationToken::new();
         let fleet = Arc::new(FleetWatch::new(pace.report_interval));
         let (shared, told) = (Arc::clone(&store), Arc::clone(&fleet));
