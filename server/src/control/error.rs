@@ -109,7 +109,8 @@ impl ControlError {
         Self::Aborted { id, wanted, found }
     }
 
-    pub(super) fn stopping() -> Self {
+    /// Of a server that ends.
+    pub(crate) fn stopping() -> Self {
         Self::Unavailable("the server is stopping".to_owned())
     }
 }

@@ -25,6 +25,7 @@ const SLOTS: usize = 4;
 /// Bytes of the policies as they are behind which a message takes no more of them.
 const CHUNK_BYTES: usize = 256 * 1024;
 
+type Sender = mpsc::Sender<Result<v1::WatchPoliciesResponse, Status>>;
 /// What a watch sends.
 pub(super) type Watching = ReceiverStream<Result<v1::WatchPoliciesResponse, Status>>;
 
@@ -38,35 +39,35 @@ pub(super) fn watch(
     found.into_result(()).map_err(status::invalid)?;
     let after = Some(Revision(request.after_revision)).filter(|&after| after != Revision::ZERO);
     let following = control.watch(namespace, after).map_err(status::of)?;
-    let (sender, receiver) = mpsc::channel(SLOTS);
+    let (sender, receiver) = mpsc::channel(SLOTS + 1);
     tokio::spawn(tell(following, sender));
     Ok(ReceiverStream::new(receiver))
 }
 
-/// Tells all there is, until the watch ends or nobody listens.
-async fn tell(
-    mut following: Following,
-    sender: mpsc::Sender<Result<v1::WatchPoliciesResponse, Status>>,
-) {
-    loop {
+/// Tells all there is until the watch ends, and why it does, or until nobody listens.
+async fn tell(mut following: Following, sender: Sender) {
+    // Reserved while all is empty, so that whoever reads slowly still learns of the end.
+    let Ok(last_word) = sender.clone().try_reserve_owned() else {
+        return;
+    };
+    let why = loop {
         let news = tokio::select! {
             () = sender.closed() => return,
             news = next(&mut following) => news,
         };
-        let last = news.is_err();
-        let news = news.map_err(status::of);
-        let news = news.map(|news| v1::WatchPoliciesResponse {
-            message: Some(news),
-        });
-        // An error says that nobody listens any more.
-        let gone = tokio::select! {
-            sent = sender.send(news) => sent.is_err(),
-            () = following.stopped() => true,
+        let message = match news {
+            Ok(news) => Some(news),
+            Err(why) => break why,
         };
-        if last || gone {
-            return;
+        tokio::select! {
+            sent = sender.send(Ok(v1::WatchPoliciesResponse { message })) => match sent {
+                Ok(()) => {}
+                Err(_nobody) => return,
+            },
+            () = following.stopped() => break ControlError::stopping(),
         }
-    }
+    };
+    last_word.send(Err(status::of(why)));
 }
 
 async fn next(following: &mut Following) -> Result<News, ControlError> {
