@@ -12,7 +12,7 @@
 //! of the write, so nothing is expected of it: who changes it meanwhile comes after the set, as if
 //! he had come a moment later.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use fusebox_core::key::{Namespace, PolicyId};
@@ -265,18 +265,11 @@ impl Control {
 
     /// Says of each policy what is odd about it in the namespace that there will be.
     async fn warn_of(&self, diffs: &mut [Diff]) -> Result<(), ControlError> {
-        let spoken_of: HashSet<_> = diffs.iter().map(|diff| &diff.id).collect();
-        let mut alike: BTreeMap<_, (Vec<Arc<Stored>>, Vec<&Policy>)> = BTreeMap::new();
-        for policy in diffs.iter().filter_map(|diff| diff.after.as_ref()) {
-            let group = match alike.entry(group(policy)) {
-                std::collections::btree_map::Entry::Occupied(group) => group.into_mut(),
-                std::collections::btree_map::Entry::Vacant(group) => {
-                    let mut stored = self.neighbours(policy)?.policies;
-                    stored.retain(|stored| !spoken_of.contains(stored.policy.id()));
-                    group.insert((stored, Vec::new()))
-                }
-            };
-            group.1.push(policy);
+        let kept = self.kept_neighbours(diffs)?;
+        let set = diffs.iter().filter_map(|diff| diff.after.as_ref());
+        let mut rivals: HashMap<_, Vec<&Policy>> = HashMap::new();
+        for policy in set.chain(kept.iter().map(|stored| &stored.policy)) {
+            rivals.entry(rank(policy)).or_default().push(policy);
         }
         let mut told = Vec::new();
         for (done, diff) in diffs.iter().enumerate() {
@@ -284,14 +277,10 @@ impl Control {
                 tokio::task::yield_now().await;
             }
             told.push(diff.after.as_ref().map_or_else(Vec::new, |policy| {
-                let (stored, others) = &alike[&group(policy)];
-                let stored = stored.iter().map(|stored| &stored.policy);
-                let neighbours = others.iter().copied().chain(stored).take(MAX_NEIGHBOURS);
+                let rivals = rivals[&rank(policy)].iter().copied();
+                let odd = warnings::of(policy, rivals.take(MAX_NEIGHBOURS));
                 let taken = taken_over(diff.before.as_deref(), policy);
-                taken
-                    .into_iter()
-                    .chain(warnings::of(policy, neighbours))
-                    .collect()
+                taken.into_iter().chain(odd).collect()
             }));
         }
         for (diff, warnings) in diffs.iter_mut().zip(told) {
@@ -299,12 +288,31 @@ impl Control {
         }
         Ok(())
     }
+
+    /// Policies that may tie with some of the set's and of which it does not speak.
+    fn kept_neighbours(&self, diffs: &[Diff]) -> Result<Vec<Arc<Stored>>, ControlError> {
+        let spoken_of: HashSet<_> = diffs.iter().map(|diff| &diff.id).collect();
+        let (mut seen, mut kept) = (HashSet::new(), Vec::new());
+        for policy in diffs.iter().filter_map(|diff| diff.after.as_ref()) {
+            if seen.insert((&policy.id().namespace, exact(policy.selector().service()))) {
+                kept.extend(self.neighbours(policy)?.policies);
+            }
+        }
+        kept.retain(|stored| !spoken_of.contains(stored.policy.id()));
+        Ok(kept)
+    }
 }
 
 /// Policies that may tie have the same.
-fn group(policy: &Policy) -> (&Namespace, Option<&str>) {
-    let service = policy.selector().service().filter(|glob| glob.is_exact());
-    (&policy.id().namespace, service.map(Glob::as_str))
+fn rank(policy: &Policy) -> (&Namespace, Option<&str>, Option<&str>, i32) {
+    let (id, selector) = (policy.id(), policy.selector());
+    let (service, operation) = (exact(selector.service()), exact(selector.operation()));
+    (&id.namespace, service, operation, policy.priority())
+}
+
+/// The one name that a condition admits; none if it admits several.
+fn exact(glob: Option<&Glob>) -> Option<&str> {
+    glob.filter(|glob| glob.is_exact()).map(Glob::as_str)
 }
 
 fn taken_over(before: Option<&Stored>, policy: &Policy) -> Option<Warning> {

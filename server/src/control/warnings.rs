@@ -55,7 +55,8 @@ pub(super) fn of<'a>(
     let modes = Section::ALL
         .iter()
         .map(|section| mode_alone(policy, *section));
-    let neighbours = neighbours.filter(|other| other.id() != policy.id());
+    let idle = decides_nothing(policy);
+    let neighbours = neighbours.filter(|other| !idle && other.id() != policy.id());
     let ties = neighbours.filter_map(|other| tie(policy, other));
     alone
         .into_iter()
@@ -67,8 +68,12 @@ pub(super) fn of<'a>(
 }
 
 fn no_effect(policy: &Policy) -> Option<Warning> {
-    let nothing = policy.rules().is_empty() && policy.clear().is_empty();
-    nothing.then(|| Warning::new("rules", "sets no rule and clears none: it has no effect"))
+    decides_nothing(policy)
+        .then(|| Warning::new("rules", "sets no rule and clears none: it has no effect"))
+}
+
+fn decides_nothing(policy: &Policy) -> bool {
+    policy.rules().is_empty() && policy.clear().is_empty()
 }
 
 fn disabled(rules: &Rules) -> Option<Warning> {
@@ -168,9 +173,10 @@ fn decides(policy: &Policy, field: Field) -> bool {
 
 fn tie(policy: &Policy, other: &Policy) -> Option<Warning> {
     let (ours, theirs) = (policy.selector(), other.selector());
+    // In the order of their cost.
     let equal = policy.priority() == other.priority()
-        && ours.cmp_specificity(theirs) == Ordering::Equal
-        && may_meet(ours, theirs);
+        && may_meet(ours, theirs)
+        && ours.cmp_specificity(theirs) == Ordering::Equal;
     if !equal {
         return None;
     }
