@@ -19,15 +19,22 @@ use fusebox_core::key::{Namespace, PolicyId};
 use fusebox_core::policy::selector::Glob;
 use fusebox_core::policy::{Policy, Stored, Violations};
 use fusebox_core::revision::Revision;
+use fusebox_proto::convert::policy::policy_to_wire;
+use prost::Message;
 
 use super::{
     Control, ControlError, Intent, MAX_NEIGHBOURS, MAX_TRIES, Query, Warning, check_etag, warnings,
 };
 use crate::room::Wanted;
-use crate::store::{AppendError, Cause, Expect, Proposal, Step};
+use crate::store::{AppendError, Cause, Change, Expect, Proposal, Step};
 
 /// Policies of one set.
 pub const MAX_SET: usize = 2000;
+/// Bytes of one write as its watchers are told of it, in one message: what a gRPC client takes unless
+/// told otherwise (4 MiB), less what the message itself needs.
+pub const MAX_TOLD_BYTES: usize = (4 * 1024 - 1) * 1024;
+/// Bytes of a change besides its texts: revisions, times, tags and lengths.
+const CHANGE_BYTES: usize = 160;
 /// Policies for which warnings are looked for before others get their turn on the thread.
 const BREATH: usize = 64;
 
@@ -220,6 +227,7 @@ impl Control {
             let steps: Vec<_> = diffs.iter().filter_map(Diff::step).collect();
             let changed = diffs.iter().filter(|diff| diff.changes());
             self.admit(&changed.map(Diff::wanted).collect::<Vec<_>>())?;
+            fits_in_a_message(&steps, &intent)?;
             self.warn_of(&mut diffs).await?;
             if intent.validate_only || steps.is_empty() {
                 let revision = self.store.revision();
@@ -301,6 +309,25 @@ impl Control {
         kept.retain(|stored| !spoken_of.contains(stored.policy.id()));
         Ok(kept)
     }
+}
+
+/// Whether those who watch can be told of all of it at once, as they are of every write.
+fn fits_in_a_message(steps: &[Step], intent: &Intent) -> Result<(), ControlError> {
+    let told = |step: &Step| {
+        let (id, author) = (step.id(), intent.author.len());
+        let who = id.namespace.as_str().len() + id.name.as_str().len() + intent.source.len();
+        let policy = match &step.change {
+            // Its author stands in the policy, too.
+            Change::Put(policy) => author + policy_to_wire(policy).encoded_len(),
+            Change::Delete(_) => 0,
+        };
+        who + author + policy + CHANGE_BYTES
+    };
+    let bytes = steps.iter().map(told).sum();
+    if bytes > MAX_TOLD_BYTES {
+        return Err(ControlError::TooMuchToTell { bytes });
+    }
+    Ok(())
 }
 
 /// Policies that may tie have the same.

@@ -4,7 +4,7 @@ use fusebox_core::key::PolicyId;
 use fusebox_core::policy::Violations;
 use fusebox_core::revision::Revision;
 
-use super::{MAX_TRIES, MAX_WATCHES};
+use super::{MAX_TOLD_BYTES, MAX_TRIES, MAX_WATCHES};
 use crate::room::Crowded;
 use crate::store::{AppendError, ReadError};
 
@@ -45,6 +45,15 @@ pub enum ControlError {
     /// A set takes more room in the store than one may.
     #[error("{0}; split the set by owner or namespace")]
     TooMuch(AppendError),
+    /// A set is more than those who watch can be told of at once.
+    #[error(
+        "the write takes {bytes} bytes in the message to those who watch; at most \
+         {MAX_TOLD_BYTES} are allowed; split the set by owner or namespace"
+    )]
+    TooMuchToTell {
+        /// What it would take.
+        bytes: usize,
+    },
     /// A set without a policy would delete all that its owner has.
     #[error(
         "the set is empty, which would delete all {count} policies of owner {owner:?}; set \

@@ -39,7 +39,7 @@ use crate::store::{AppendError, Committed, Expect, Page, Proposal, Provenance, S
 
 pub use crate::store::{Cause, Query, Version};
 
-pub use apply::{Action, Applied, Asked, Diff, MAX_SET, Prune, Set};
+pub use apply::{Action, Applied, Asked, Diff, MAX_SET, MAX_TOLD_BYTES, Prune, Set};
 pub use error::ControlError;
 pub use history::{AuditQuery, Rollback};
 pub use warnings::{MAX_NEIGHBOURS, MAX_WARNINGS, Warning};

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   control    Invalid, TooLarge          INVALID_ARGUMENT     with a BadRequest that names fields
-//!              TooMuch, EmptySet          INVALID_ARGUMENT     the same
+//!              TooMuch, TooMuchToTell     INVALID_ARGUMENT     the same
+//!              EmptySet                   INVALID_ARGUMENT     the same
 //!              NotFound, NotKept          NOT_FOUND
 //!              AlreadyExists              ALREADY_EXISTS
 //!              Aborted, Contended         ABORTED
@@ -53,7 +54,9 @@ pub(super) fn of(error: ControlError) -> Status {
         ControlError::TooLarge(_) => {
             bad_request(&text, vec![FieldViolation::new("policy", cut(&text))])
         }
-        ControlError::TooMuch(_) | ControlError::EmptySet { .. } => {
+        ControlError::TooMuch(_)
+        | ControlError::TooMuchToTell { .. }
+        | ControlError::EmptySet { .. } => {
             bad_request(&text, vec![FieldViolation::new("policies", cut(&text))])
         }
         ControlError::NotFound(_) | ControlError::NotKept { .. } => plain(Code::NotFound, &text),

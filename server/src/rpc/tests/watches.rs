@@ -170,51 +170,68 @@ async fn who_goes_away_makes_room_for_another() {
     .await;
 }
 
-/// The largest write there can be: a full request, everything else as long as it may be, and as
-/// many deletions as a write takes beside it.
-#[tokio::test]
-async fn the_largest_write_fits_into_one_message() {
-    let server = Server::start().await;
-    let name = |prefix: char, i: u32| format!("{prefix}{i:04}{}", "x".repeat(58));
-    let tenant = "n".repeat(63);
-    let tiny = |prefix: char, i: u32| v1::Policy {
-        namespace: tenant.clone(),
-        name: name(prefix, i),
+/// Longest names, and as many more bytes as are wanted; or everything cleared, which takes more in a
+/// policy than in the request.
+fn long_named(prefix: char, i: u32, filling: usize, clears: bool) -> v1::Policy {
+    let sections = [
+        "timeout",
+        "retry",
+        "circuit_breaker",
+        "bulkhead",
+        "rate_limit",
+        "concurrency_limit",
+        "hedge",
+    ];
+    let paths = sections.iter().map(ToString::to_string).collect();
+    v1::Policy {
+        namespace: "n".repeat(63),
+        name: format!("{prefix}{i:04}{}", "x".repeat(58)),
         owner: "o".into(),
+        description: "d".repeat(filling),
         selector: Some(v1::Selector {
             operation: "*".into(),
             ..Default::default()
         }),
+        clear: clears.then_some(prost_types::FieldMask { paths }),
         ..Default::default()
-    };
-    let pruning = |prefix: char, filling: usize| {
-        let description = "d".repeat(filling);
-        let policies = (0..2000).map(|i| v1::Policy {
-            description: description.clone(),
-            ..tiny(prefix, i)
-        });
-        let mut request = Request::new(v1::ApplyPoliciesRequest {
-            policies: policies.collect(),
-            prune: true,
-            owner: "o".into(),
-            ..Default::default()
-        });
-        let author = "a".repeat(300).parse().unwrap();
-        request.metadata_mut().insert(AUTHOR, author);
-        request
-    };
-    server
-        .policies()
-        .apply_policies(pruning('a', 0))
-        .await
-        .unwrap();
+    }
+}
+
+fn pruning(policies: impl Iterator<Item = v1::Policy>) -> Request<v1::ApplyPoliciesRequest> {
+    let mut request = Request::new(v1::ApplyPoliciesRequest {
+        policies: policies.collect(),
+        prune: true,
+        owner: "o".into(),
+        ..Default::default()
+    });
+    let author = "a".repeat(300).parse().unwrap();
+    request.metadata_mut().insert(AUTHOR, author);
+    request
+}
+
+/// Full requests, everything else as long as it may be, and as many deletions as a write takes
+/// beside it.
+#[tokio::test]
+async fn whatever_is_written_fits_into_one_message() {
+    let server = Server::start().await;
+    let mut client = server.policies();
+    let first = pruning((0..2000).map(|i| long_named('a', i, 0, false)));
+    client.apply_policies(first).await.unwrap();
     let mut watcher = Watcher::of(&server, "", 1).await;
     assert_eq!(watcher.synced().await, 1);
-    let made = server
-        .policies()
-        .apply_policies(pruning('b', 360))
-        .await
-        .unwrap();
+    let full = pruning((0..2000).map(|i| long_named('b', i, 360, false)));
+    let made = client.apply_policies(full).await.unwrap();
     assert_eq!(made.into_inner().diffs.len(), 4000);
     assert_eq!(watcher.changes().await.changes.len(), 4000);
+    let mut count = 2000;
+    let refused = loop {
+        let policies = (0..count).map(|i| long_named('c', i, 250, true));
+        match client.apply_policies(pruning(policies)).await {
+            Ok(_) => break 2000 - count,
+            Err(status) => assert!(status.message().contains("split the set"), "{status:?}"),
+        }
+        count -= 20;
+    };
+    assert!(refused > 0, "the test wants more bytes");
+    assert_eq!(watcher.changes().await.revision, 3);
 }
