@@ -2,6 +2,8 @@
 
 use std::net::Ipv4Addr;
 
+use fusebox_proto::v1::WatchPoliciesRequest;
+use fusebox_proto::v1::policy_service_client::PolicyServiceClient;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -42,9 +44,13 @@ async fn running() -> Running {
 }
 
 impl Running {
-    async fn health(&self) -> HealthClient<Channel> {
+    async fn channel(&self) -> Channel {
         let endpoint = Channel::from_shared(format!("http://{}", self.config.grpc_addr)).unwrap();
-        HealthClient::new(endpoint.connect().await.unwrap())
+        endpoint.connect().await.unwrap()
+    }
+
+    async fn health(&self) -> HealthClient<Channel> {
+        HealthClient::new(self.channel().await)
     }
 
     async fn get(&self, path: &str) -> String {
@@ -99,6 +105,23 @@ async fn an_open_stream_and_a_silent_connection_cannot_hold_up_the_end() {
     assert!(matches!(silent.read(&mut [0; 8]).await, Ok(0) | Err(_)));
     // It may be told NOT_SERVING first; then it ends.
     while let Ok(Some(_)) = watch.message().await {}
+}
+
+#[tokio::test]
+async fn an_open_watch_of_policies_does_not_make_the_drain_wait() {
+    let server = running().await;
+    let mut client = PolicyServiceClient::new(server.channel().await);
+    let request = WatchPoliciesRequest::default();
+    let mut watch = client.watch_policies(request).await.unwrap().into_inner();
+    watch.message().await.unwrap().unwrap();
+    server.stop.send(()).unwrap();
+    let status = watch.message().await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::Unavailable, "{status:?}");
+    timeout(DRAIN, server.ended)
+        .await
+        .expect("it is over before anybody is cut")
+        .unwrap()
+        .unwrap();
 }
 
 #[tokio::test]
