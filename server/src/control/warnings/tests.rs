@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use fusebox_core::key::{Kind, Labels};
-use fusebox_core::policy::Draft;
 use fusebox_core::policy::ratio::Ratio;
 use fusebox_core::policy::rules::{
     BulkheadLimit, HedgeTrigger, Hedging, Mode, RatioTrip, Rules, Trip, Window,
 };
 use fusebox_core::policy::selector::Glob;
+use fusebox_core::policy::{Draft, Violations};
 
-use super::super::tests::{draft, policy, with_priority};
+use super::super::tests::{draft, intent, memory, policy, with_priority};
+use super::super::{Asked, Control, Set};
 use super::*;
 
 fn fields(policy: &Policy, neighbours: &[Policy]) -> Vec<String> {
@@ -242,4 +243,38 @@ fn a_tie_names_the_policy_whose_name_decides() {
 fn warnings_are_bounded() {
     let crowd: Vec<_> = (0..100).map(|i| policy(&format!("n{i}"))).collect();
     assert_eq!(fields(&policy("a"), &crowd).len(), MAX_WARNINGS);
+}
+
+fn for_service(name: &str, service: &str) -> Policy {
+    let service = Glob::new(service).unwrap();
+    let selector = Selector::new(Some(service), None, None, Labels::default()).unwrap();
+    Policy::new(Draft {
+        selector,
+        ..draft(name)
+    })
+    .unwrap()
+}
+
+/// More policies than neighbours are looked at, of which one is a neighbour, the last by name.
+#[tokio::test]
+async fn a_tie_is_found_however_many_policies_there_are_for_other_services() {
+    let control = Control::new(memory());
+    let others = (0..MAX_NEIGHBOURS).map(|i| for_service(&format!("p{i}"), &format!("s{i}")));
+    let all = others.chain([for_service("z", "checkout")]);
+    let asked = all.enumerate().map(|(index, policy)| Asked {
+        index,
+        policy,
+        etag: None,
+    });
+    let set = Set::new(&mut Violations::none(), asked.collect(), None).unwrap();
+    control.apply(&set, intent()).await.unwrap();
+    let cases = [
+        ("y1", "checkout", 1),
+        ("y2", "check*", 0),
+        ("y3", "search", 0),
+    ];
+    for (name, service, ties) in cases {
+        let created = control.create(for_service(name, service), intent()).await;
+        assert_eq!(created.unwrap().warnings.len(), ties, "{service}");
+    }
 }

@@ -254,6 +254,13 @@ async fn a_mask_that_names_what_cannot_be_set_is_refused() {
     };
     let status = server.policies().update_policy(request).await.unwrap_err();
     assert_eq!(fields(&status), ["update_mask", "update_mask"]);
+    let nothing = v1::UpdatePolicyRequest {
+        update_mask: mask(&[""]),
+        ..update(policy("a", "checkout"))
+    };
+    let status = server.policies().update_policy(nothing).await.unwrap_err();
+    assert_eq!(fields(&status), ["update_mask"]);
+    assert_eq!(server.store.revision().0, 1);
 }
 
 #[tokio::test]
