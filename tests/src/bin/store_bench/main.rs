@@ -53,11 +53,8 @@ struct Args {
 /// How much of everything.
 #[derive(Clone, Copy, Debug)]
 struct Effort {
-    rounds: usize,
-    /// Writes of the lone writer in a round.
-    lone_writes: u64,
-    /// How long the many write in a round, in milliseconds.
-    crowd_millis: u64,
+    /// Short ones and many, so that what the neighbours do meets both servers alike.
+    rounds: u64,
     policies: usize,
     overwrites: u64,
     reads: usize,
@@ -65,17 +62,13 @@ struct Effort {
 
 impl Effort {
     const FULL: Self = Self {
-        rounds: 7,
-        lone_writes: 500,
-        crowd_millis: 2000,
+        rounds: 40,
         policies: 100_000,
         overwrites: 100_000,
         reads: 3000,
     };
     const SHORT: Self = Self {
-        rounds: 3,
-        lone_writes: 200,
-        crowd_millis: 700,
+        rounds: 10,
         policies: 10_000,
         overwrites: 10_000,
         reads: 1000,
