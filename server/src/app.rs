@@ -165,7 +165,7 @@ impl App {
         telemetry::observe(&meter, &rooms.fleet, &rooms.distribution, &door);
         let stop = ending.grpc.stop.clone();
         let calls = serve_grpc(
-            rooms.routes(),
+            rooms.routes(ending.sessions.clone()),
             RpcLayer::new(&meter),
             incoming,
             stop.clone(),
@@ -240,8 +240,9 @@ impl Rooms {
         })
     }
 
-    fn routes(&self) -> Routes {
-        let control = Control::new(Arc::clone(&self.store));
+    /// Watches end at `stop`.
+    fn routes(&self, stop: CancellationToken) -> Routes {
+        let control = Control::new(Arc::clone(&self.store)).until(stop);
         rpc::routes(rpc::Parts {
             control: Arc::new(control.with_room(Arc::clone(&self.distribution) as _)),
             distribution: Arc::clone(&self.distribution),

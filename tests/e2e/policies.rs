@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use fusebox_tests::grpcurl::{CallError, Grpcurl};
 use fusebox_tests::operator::{list, number, revision};
@@ -281,4 +282,147 @@ fn acknowledged_writes_survive_a_kill() {
     }
     let next = server.grpcurl().put(&policy("next")).unwrap();
     assert_eq!(revision(&next), 51, "revisions go on where they were");
+}
+
+/// The priority of a policy, or null.
+fn priority(policy: &Value) -> &Value {
+    &policy["priority"]
+}
+
+#[test]
+fn a_set_is_applied_in_one_write_and_its_owners_others_are_pruned() {
+    let server = Server::start(Options::new());
+    let server = server.grpcurl();
+    let apply = |request: Value| server.call("fusebox.v1.PolicyService/ApplyPolicies", &request);
+    let set = |names: &[&str]| names.iter().map(|name| policy(name)).collect::<Vec<_>>();
+    let first = apply(json!({"policies": set(&["a", "b", "c"])})).unwrap();
+    assert_eq!(number(&first["revision"]), 1);
+
+    let mut higher = policy("b");
+    higher["priority"] = json!(9);
+    let wanted = json!({
+        "policies": [policy("a"), higher, policy("d")],
+        "prune": true,
+        "owner": "payments-team",
+    });
+    let mut dry = wanted.clone();
+    dry["validateOnly"] = json!(true);
+    let told = apply(dry).unwrap();
+    let made = apply(wanted).unwrap();
+    assert_eq!(told["diffs"], made["diffs"]);
+    let done: Vec<_> = list(&made, "diffs")
+        .into_iter()
+        .map(|diff| diff["action"].clone())
+        .collect();
+    assert_eq!(
+        done,
+        [
+            "ACTION_UNCHANGED",
+            "ACTION_UPDATE",
+            "ACTION_CREATE",
+            "ACTION_DELETE"
+        ]
+    );
+    let change = json!({"field": "priority", "before": "7", "after": "9"});
+    assert_eq!(made["diffs"][1]["changes"], json!([change]));
+    assert_eq!(server.all_policies().unwrap().len(), 3);
+
+    let all = apply(json!({"prune": true, "owner": "payments-team"})).unwrap_err();
+    assert_eq!(all.code(), Some(Code::InvalidArgument));
+    assert!(
+        all.message().contains("all 3 policies"),
+        "{}",
+        all.message()
+    );
+    let twice = apply(json!({"policies": set(&["x", "y", "x"])})).unwrap_err();
+    let details = &twice.details("google.rpc.BadRequest")[0];
+    assert_eq!(details["fieldViolations"][0]["field"], "policies[2].name");
+    assert_eq!(server.all_policies().unwrap().len(), 3);
+
+    let owned = json!({"owner": "payments-team", "service": "checkout"});
+    let owned = list_policies(&server, &owned).unwrap();
+    assert_eq!(list(&owned, "policies").len(), 3);
+    let others = json!({"owner": "payments-team", "service": "search"});
+    let others = list_policies(&server, &others).unwrap();
+    assert_eq!(list(&others, "policies").len(), 0);
+}
+
+#[test]
+fn what_a_policy_was_is_told_and_made_again_also_after_a_restart() {
+    let mut server = Server::start(Options::new());
+    let ann = server.grpcurl().header("fusebox-author", "ann");
+    for priority in 1..=3 {
+        let mut policy = policy("payments");
+        policy["priority"] = json!(priority);
+        ann.put(&policy).unwrap();
+    }
+    delete(&ann, &json!({"name": "payments"})).unwrap();
+    server.restart();
+    let server = server.grpcurl();
+    let revisions = json!({"name": "payments"});
+    let revisions = server.call("fusebox.v1.PolicyService/ListPolicyRevisions", &revisions);
+    let revisions = list(&revisions.unwrap(), "revisions");
+    let told: Vec<_> = revisions
+        .iter()
+        .map(|was| number(&was["revision"]))
+        .collect();
+    assert_eq!(told, [4, 3, 2, 1]);
+    assert_eq!(
+        (&revisions[0]["cause"], &revisions[0]["author"]),
+        (&json!("CAUSE_DELETE"), &json!("ann"))
+    );
+    assert_eq!(priority(&revisions[2]["policy"]), 2);
+
+    let back = |revision: u64| {
+        let request = json!({"name": "payments", "revision": revision});
+        server.policies("RollbackPolicy", &request)
+    };
+    let deleted = back(4).unwrap_err();
+    assert_eq!(deleted.code(), Some(Code::FailedPrecondition));
+    let unknown = back(9).unwrap_err();
+    assert_eq!(unknown.code(), Some(Code::NotFound));
+    assert!(
+        unknown.message().ends_with("kept are 4, 3, 2, 1"),
+        "{}",
+        unknown.message()
+    );
+    let again = back(2).unwrap();
+    assert_eq!((priority(&again), revision(&again)), (&json!(2), 5));
+    assert_eq!(server.policy("payments").unwrap(), again);
+
+    let audit = json!({"name": "payments", "pageSize": 2});
+    let audit = server
+        .call("fusebox.v1.PolicyService/ListAuditEvents", &audit)
+        .unwrap();
+    let events = list(&audit, "events");
+    let causes: Vec<_> = events.iter().map(|event| event["cause"].clone()).collect();
+    assert_eq!(causes, ["CAUSE_ROLLBACK", "CAUSE_DELETE"]);
+    assert_eq!(priority(&events[1]["before"]), 3);
+    assert!(audit["nextPageToken"].is_string(), "{audit:#}");
+}
+
+#[test]
+fn whoever_watches_sees_the_policies_and_then_every_write() {
+    const SOON: Duration = Duration::from_secs(20);
+    let server = Server::start(Options::new());
+    let server = server.grpcurl();
+    let watch = |after: u64| {
+        let request = json!({"namespace": "default", "afterRevision": after});
+        server.watch("fusebox.v1.PolicyService/WatchPolicies", &request)
+    };
+    server.create(&policy("a")).unwrap();
+    let mut watching = watch(0);
+    let state = watching.next(SOON);
+    assert_eq!(state["changes"]["changes"][0]["name"], "a");
+    assert_eq!(number(&watching.next(SOON)["syncedRevision"]), 1);
+    delete(&server, &json!({"name": "a"})).unwrap();
+    let write = watching.next(SOON);
+    assert_eq!(number(&write["changes"]["revision"]), 2);
+    assert_eq!(write["changes"]["changes"][0]["cause"], "CAUSE_DELETE");
+
+    let missed = watch(1).next(SOON);
+    assert_eq!(missed, write);
+    let request = json!({"afterRevision": 9});
+    let ahead = server.call_all("fusebox.v1.PolicyService/WatchPolicies", &request);
+    assert_eq!(ahead.unwrap_err().code(), Some(Code::OutOfRange));
 }

@@ -116,6 +116,22 @@ impl Catalog {
             held: None,
         }
     }
+
+    /// Those of `namespace` whose selectors say as `service` does whom they are for, sorted by id:
+    /// exactly this one, or else many. No other policy can meet one with that condition and be as
+    /// specific. Where they are is found in constant time.
+    pub fn alike<'a>(
+        &'a self,
+        namespace: &Namespace,
+        service: Option<&Glob>,
+    ) -> impl Iterator<Item = &'a Arc<Stored>> + use<'a> {
+        let exact = service.filter(|glob| glob.is_exact());
+        let alike = self.tenants.get(namespace).and_then(|tenant| match exact {
+            Some(service) => tenant.by_service.get(service.as_str()),
+            None => Some(&tenant.for_many),
+        });
+        alike.into_iter().flat_map(ByName::values)
+    }
 }
 
 impl Tenant {

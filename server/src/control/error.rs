@@ -4,7 +4,7 @@ use fusebox_core::key::PolicyId;
 use fusebox_core::policy::Violations;
 use fusebox_core::revision::Revision;
 
-use super::MAX_TRIES;
+use super::{MAX_TRIES, MAX_WATCHES};
 use crate::room::Crowded;
 use crate::store::{AppendError, ReadError};
 
@@ -37,11 +37,61 @@ pub enum ControlError {
     #[error("policy {0} was changed by others {MAX_TRIES} times meanwhile; try again")]
     Contended(PolicyId),
     /// Some processes would have to hold more than they are sent.
-    #[error("policy {id}: {crowded}", id = .0.policy, crowded = .0)]
+    #[error("{0}")]
     Crowded(#[from] Crowded),
     /// The policy takes more room in the store than one may.
     #[error("{0}; shorten its texts")]
     TooLarge(AppendError),
+    /// A set takes more room in the store than one may.
+    #[error("{0}; split the set by owner or namespace")]
+    TooMuch(AppendError),
+    /// A set without a policy would delete all that its owner has.
+    #[error(
+        "the set is empty, which would delete all {count} policies of owner {owner:?}; set \
+         allow_empty if that is meant"
+    )]
+    EmptySet {
+        /// Whose policies.
+        owner: String,
+        /// How many there are.
+        count: usize,
+    },
+    /// The policy was not written at that revision, or that is no longer kept.
+    #[error(
+        "policy {id}: nothing is kept of revision {revision}{}; kept are {}{}",
+        if *.pruned { ", nor of any that old" } else { "" },
+        listed(kept),
+        if *.more { " and older ones" } else { "" }
+    )]
+    NotKept {
+        /// The policy.
+        id: PolicyId,
+        /// The revision asked for.
+        revision: Revision,
+        /// Some that are kept, the newest first; at least one.
+        kept: Vec<Revision>,
+        /// Whether older ones are kept.
+        more: bool,
+        /// It is older than all that are kept, and such ones have been.
+        pruned: bool,
+    },
+    /// At that revision the policy was deleted.
+    #[error(
+        "policy {id} was deleted at revision {revision}; to have it so, delete it, or name the \
+         revision before to have it as it was"
+    )]
+    WasDeleted {
+        /// The policy.
+        id: PolicyId,
+        /// The revision asked for.
+        revision: Revision,
+    },
+    /// A place in the past that is no longer kept, or one that has not been yet.
+    #[error("{0}")]
+    OutOfRange(String),
+    /// As many watches as there may be.
+    #[error("{MAX_WATCHES} watches are open, and no more are taken; try again later")]
+    TooManyWatches,
     /// Too many writes are waiting.
     #[error("{0}; nothing was written, try again in a second")]
     Busy(AppendError),
@@ -58,6 +108,10 @@ impl ControlError {
         let wanted = wanted.to_owned();
         Self::Aborted { id, wanted, found }
     }
+
+    pub(super) fn stopping() -> Self {
+        Self::Unavailable("the server is stopping".to_owned())
+    }
 }
 
 impl From<AppendError> for ControlError {
@@ -65,9 +119,8 @@ impl From<AppendError> for ControlError {
         match error {
             // Every caller that can do better than this does, before it comes here.
             AppendError::Conflict { id, .. } => Self::Contended(id),
-            AppendError::TooLarge { .. }
-            | AppendError::TooMuch { .. }
-            | AppendError::TooMany { .. } => Self::TooLarge(error),
+            AppendError::TooLarge { .. } => Self::TooLarge(error),
+            AppendError::TooMuch { .. } | AppendError::TooMany { .. } => Self::TooMuch(error),
             AppendError::Busy => Self::Busy(error),
             AppendError::Unfit { .. } | AppendError::Malformed => Self::Broken(error.to_string()),
             AppendError::InDoubt { .. } => {
@@ -82,8 +135,19 @@ impl From<AppendError> for ControlError {
 
 impl From<ReadError> for ControlError {
     fn from(error: ReadError) -> Self {
-        Self::Unavailable(error.to_string())
+        match error {
+            ReadError::Closed => Self::Unavailable(error.to_string()),
+            ReadError::Compacted { .. } => {
+                Self::OutOfRange(format!("{error}; watch again from the beginning"))
+            }
+            ReadError::Ahead { .. } => Self::OutOfRange(error.to_string()),
+        }
     }
+}
+
+fn listed(revisions: &[Revision]) -> String {
+    let revisions: Vec<_> = revisions.iter().map(ToString::to_string).collect();
+    revisions.join(", ")
 }
 
 fn in_words(found: Option<Revision>) -> String {

@@ -9,6 +9,8 @@
 //!   update     look again, make it again, propose       Aborted
 //!              again; Contended after MAX_TRIES
 //!   delete     whatever is there goes                   Aborted
+//!   apply      as an update                             Aborted
+//!   rollback   as an update                             Aborted
 //! ```
 //!
 //! An update is a function from what is there to what should be, so that it can be made again, and
@@ -17,8 +19,11 @@
 //!
 //! Invariant: nothing is kept between two calls; the store is the only memory.
 
+mod apply;
 mod error;
+mod history;
 mod warnings;
+mod watch;
 
 use std::sync::Arc;
 
@@ -26,13 +31,19 @@ use fusebox_core::key::{Namespace, PolicyId};
 use fusebox_core::policy::{Policy, Stored, Violations};
 use fusebox_core::revision::Revision;
 
-use crate::room::Room;
-use crate::store::{
-    AppendError, Cause, Committed, Expect, Page, Proposal, Provenance, Query, Step, Store,
-};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
+use crate::room::{Room, Wanted};
+use crate::store::{AppendError, Committed, Expect, Page, Proposal, Provenance, Step, Store};
+
+pub use crate::store::{Cause, Query, Version};
+
+pub use apply::{Action, Applied, Asked, Diff, MAX_SET, Prune, Set};
 pub use error::ControlError;
+pub use history::{AuditQuery, Rollback};
 pub use warnings::{MAX_NEIGHBOURS, MAX_WARNINGS, Warning};
+pub use watch::{Following, MAX_WATCHES, News, SYNC_INTERVAL};
 
 /// How often an update without an etag is proposed before it gives up.
 pub const MAX_TRIES: u32 = 8;
@@ -41,6 +52,8 @@ pub const MAX_TRIES: u32 = 8;
 pub struct Control {
     store: Arc<dyn Store>,
     room: Option<Arc<dyn Room>>,
+    watches: Arc<Semaphore>,
+    stop: CancellationToken,
 }
 
 /// Who wants a write, and whether it is to be made at all.
@@ -108,7 +121,18 @@ pub struct Delete<'a> {
 impl Control {
     /// Over `store`, with no bound on what an audience has to hold.
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, room: None }
+        Self {
+            store,
+            room: None,
+            watches: Arc::new(Semaphore::new(MAX_WATCHES)),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// The same, ending every watch at `stop`.
+    #[must_use]
+    pub fn until(self, stop: CancellationToken) -> Self {
+        Self { stop, ..self }
     }
 
     /// The same, refusing what `room` does not admit.
@@ -142,19 +166,9 @@ impl Control {
             .ok_or_else(|| ControlError::NotFound(id.clone()))
     }
 
-    /// Up to `limit` policies in the order of (namespace, name), from behind `after`.
-    pub fn list(
-        &self,
-        namespace: Option<&Namespace>,
-        after: Option<&PolicyId>,
-        limit: usize,
-    ) -> Result<Page, ControlError> {
-        Ok(self.store.list(&Query {
-            namespace,
-            after,
-            limit: Some(limit),
-            ..Query::default()
-        })?)
+    /// What `query` asks for, in the order of (namespace, name).
+    pub fn list(&self, query: &Query<'_>) -> Result<Page, ControlError> {
+        Ok(self.store.list(query)?)
     }
 
     /// Every policy of `namespace` that can concern `service`, in the order of its name.
@@ -168,14 +182,31 @@ impl Control {
         update: Update<'_>,
         intent: Intent,
     ) -> Result<Written, ControlError> {
+        self.rewrite(update, intent, Cause::Update).await
+    }
+
+    async fn rewrite(
+        &self,
+        update: Update<'_>,
+        intent: Intent,
+        cause: Cause,
+    ) -> Result<Written, ControlError> {
         for _ in 0..MAX_TRIES {
             let found = self.look(&update)?;
             let expect = match &found {
                 Some(stored) => Expect::Exactly(stored.revision),
                 None => Expect::Absent,
             };
-            let policy = (update.make)(found.map(|stored| stored.policy.clone()))?;
-            let put = self.put(policy, expect, intent.clone(), Cause::Update);
+            let policy = (update.make)(found.as_ref().map(|stored| stored.policy.clone()))?;
+            if let Some(found) = found
+                && cause == Cause::Rollback
+                && found.policy == policy
+            {
+                let warnings = self.warnings(&policy)?;
+                let outcome = Outcome::Stored(found);
+                return Ok(Written { outcome, warnings });
+            }
+            let put = self.put(policy, expect, intent.clone(), cause);
             match (put.await, update.etag) {
                 (Ok(written), _) => return Ok(written),
                 (Err(Lost::Other(error)), _) => return Err(error),
@@ -244,7 +275,7 @@ impl Control {
         cause: Cause,
     ) -> Result<Written, Lost> {
         let warnings = self.warnings(&policy)?;
-        self.admit(&policy)?;
+        self.admit(&[(policy.id(), Some(&policy))])?;
         let outcome = if intent.validate_only {
             Outcome::Checked(Box::new(policy))
         } else {
@@ -276,22 +307,23 @@ impl Control {
         })
     }
 
-    fn admit(&self, policy: &Policy) -> Result<(), ControlError> {
+    fn admit(&self, set: &[Wanted<'_>]) -> Result<(), ControlError> {
         match &self.room {
-            Some(room) => Ok(room.admit(policy)?),
+            Some(room) => Ok(room.admit(set)?),
             None => Ok(()),
         }
     }
 
     fn warnings(&self, policy: &Policy) -> Result<Vec<Warning>, ControlError> {
-        let namespace = &policy.id().namespace;
-        let neighbours = self.store.list(&Query {
-            namespace: Some(namespace),
-            limit: Some(MAX_NEIGHBOURS),
-            ..Query::default()
-        })?;
+        let neighbours = self.neighbours(policy)?;
         let neighbours = neighbours.policies.iter().map(|stored| &stored.policy);
         Ok(warnings::of(policy, neighbours))
+    }
+
+    /// Those that may tie with `policy`.
+    fn neighbours(&self, policy: &Policy) -> Result<Page, ControlError> {
+        let (namespace, service) = (&policy.id().namespace, policy.selector().service());
+        Ok(self.store.alike(namespace, service, MAX_NEIGHBOURS)?)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
-use fusebox_core::key::Labels;
+use fusebox_core::key::{Labels, Namespace};
 use fusebox_core::policy::Draft;
 use fusebox_core::policy::rules::Rules;
 use fusebox_core::policy::selector::{Glob, Selector};
@@ -13,7 +13,7 @@ use crate::store::{
     BoxFuture, Changes, ReadError, Retention, Stretch, Version, Vitals, Watch, memory,
 };
 
-fn id(name: &str) -> PolicyId {
+pub(super) fn id(name: &str) -> PolicyId {
     PolicyId::new("default", name).unwrap()
 }
 
@@ -44,7 +44,7 @@ pub(super) fn with_priority(policy: Policy, priority: i32) -> Policy {
     Policy::new(draft).unwrap()
 }
 
-fn with_description(policy: Policy, description: &str) -> Policy {
+pub(super) fn with_description(policy: Policy, description: &str) -> Policy {
     let draft = Draft {
         description: description.into(),
         ..policy.into_draft()
@@ -52,11 +52,11 @@ fn with_description(policy: Policy, description: &str) -> Policy {
     Policy::new(draft).unwrap()
 }
 
-fn memory() -> Arc<dyn Store> {
+pub(super) fn memory() -> Arc<dyn Store> {
     memory::open(Arc::new(SystemTime::now), Retention::default()).unwrap()
 }
 
-fn intent() -> Intent {
+pub(super) fn intent() -> Intent {
     Intent {
         author: "ann".into(),
         source: "192.0.2.1".into(),
@@ -64,7 +64,7 @@ fn intent() -> Intent {
     }
 }
 
-fn check() -> Intent {
+pub(super) fn check() -> Intent {
     Intent {
         validate_only: true,
         ..intent()
@@ -79,14 +79,14 @@ fn stored(written: &Written) -> &Stored {
 }
 
 /// A store in which somebody else is faster, `races` times.
-struct Contested {
+pub(super) struct Contested {
     store: Arc<dyn Store>,
     races: AtomicU32,
     rival: Box<dyn Fn() -> Proposal + Send + Sync>,
 }
 
 impl Contested {
-    fn control(
+    pub(super) fn control(
         store: &Arc<dyn Store>,
         races: u32,
         rival: impl Fn() -> Proposal + Send + Sync + 'static,
@@ -130,6 +130,15 @@ impl Store for Contested {
         self.store.concerning(namespace, service)
     }
 
+    fn alike(
+        &self,
+        namespace: &Namespace,
+        service: Option<&Glob>,
+        limit: usize,
+    ) -> Result<Page, ReadError> {
+        self.store.alike(namespace, service, limit)
+    }
+
     fn versions(
         &self,
         id: &PolicyId,
@@ -169,7 +178,7 @@ impl Store for Contested {
     }
 }
 
-fn by_rival(step: Step) -> Proposal {
+pub(super) fn by_rival(step: Step) -> Proposal {
     let by = Provenance {
         author: "rival".into(),
         source: "192.0.2.2".into(),

@@ -1,8 +1,10 @@
 //! What is legal but may not be what was meant.
 //!
-//! A warning never stops a write. Each check looks at the policy alone, or at its neighbours of the
-//! same namespace for a tie: two policies with the same priority, equally specific, that can meet
-//! in one operation and set the same field. Then the name decides, which few people expect.
+//! A warning never stops a write. Each check looks at the policy alone, or at its neighbours for a
+//! tie: two policies with the same priority, equally specific, that can meet in one operation and
+//! set the same field. Then the name decides, which few people expect. A policy that names its
+//! service is only as specific as others that name one, and meets only those that name the same;
+//! so its neighbours are these, and those of any other are the ones for many services.
 
 use std::cmp::Ordering;
 
@@ -11,8 +13,7 @@ use fusebox_core::policy::rules::Rules;
 use fusebox_core::policy::selector::{Glob, Selector};
 use fusebox_core::policy::{Policy, defaults};
 
-/// Neighbours among which a tie is looked for; so that a write costs the same in a crowded
-/// namespace.
+/// Neighbours among which a tie is looked for, so that the cost of a write is bounded.
 pub const MAX_NEIGHBOURS: usize = 1000;
 /// Warnings in one answer.
 pub const MAX_WARNINGS: usize = 16;
@@ -27,7 +28,7 @@ pub struct Warning {
 }
 
 impl Warning {
-    fn new(field: impl Into<String>, description: impl Into<String>) -> Self {
+    pub(super) fn new(field: impl Into<String>, description: impl Into<String>) -> Self {
         Self {
             field: field.into(),
             description: description.into(),
@@ -170,10 +171,13 @@ fn tie(policy: &Policy, other: &Policy) -> Option<Warning> {
     let equal = policy.priority() == other.priority()
         && ours.cmp_specificity(theirs) == Ordering::Equal
         && may_meet(ours, theirs);
+    if !equal {
+        return None;
+    }
     // Each policy has its own mode, whatever the other's is.
     let shared =
         |field: &&Field| !field.is_mode() && decides(policy, **field) && decides(other, **field);
-    let field = Field::ALL.iter().find(shared).filter(|_| equal)?;
+    let field = Field::ALL.iter().find(shared)?;
     let winner = policy.id().max(other.id());
     let description = format!(
         "ties with policy {}, which is as specific and has the same priority: for operations of \

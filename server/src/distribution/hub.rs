@@ -13,16 +13,16 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use fusebox_core::key::PolicyId;
-use fusebox_core::policy::{Policy, Stored};
+use fusebox_core::policy::Stored;
 use fusebox_core::revision::{Incarnation, Revision};
 use fusebox_core::sync::{Audience, History, Snapshot};
-use fusebox_proto::convert::policy::{policy_to_wire, stored_to_wire};
+use fusebox_proto::convert::policy::stored_to_wire;
 use prost::Message;
 use tokio::sync::watch;
 
-use super::MAX_SNAPSHOT_BYTES;
 use super::frame::Frame;
-use crate::room::Crowded;
+use super::space::{Held, Load};
+use crate::room::{Crowded, Wanted};
 use crate::store::Committed;
 
 /// One audience's snapshot, and its bytes once somebody has asked for them.
@@ -45,7 +45,12 @@ impl Edition {
         })
     }
 
-    fn holds(&self, id: &PolicyId) -> bool {
+    /// Of all its policies together.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn holds(&self, id: &PolicyId) -> bool {
         let policies = &self.snapshot.policies;
         let found = policies.binary_search_by(|stored| stored.policy.id().cmp(id));
         found.is_ok()
@@ -122,9 +127,11 @@ impl Hub {
         self.lock().rebuild(history, sizes)
     }
 
-    /// Whether every audience that listens can be sent what it would have to hold with `policy`.
-    pub(super) fn admit(&self, policy: &Policy) -> Result<(), Crowded> {
-        self.lock().admit(policy)
+    /// Whether every audience that listens can be sent what it would have to hold with `set`.
+    pub(super) fn admit(&self, set: &[Wanted<'_>]) -> Result<(), Crowded> {
+        let load = Load::new(set);
+        let held = self.lock().held(set, &load);
+        load.fits(&held)
     }
 
     // A poisoned lock is taken all the same: at worst one audience was not told of one change, and
@@ -190,30 +197,26 @@ impl State {
         }
     }
 
-    fn admit(&self, policy: &Policy) -> Result<(), Crowded> {
-        let id = policy.id();
-        let new = policy_to_wire(policy).encoded_len();
-        let old = self.sizes.get(id).copied().unwrap_or(0);
-        for (audience, channel) in &self.channels {
-            if audience.namespace != id.namespace
-                || !policy.selector().concerns(audience.service.as_str())
-            {
-                continue;
-            }
-            let edition = channel.borrow();
-            let kept = edition
-                .bytes
-                .saturating_sub(if edition.holds(id) { old } else { 0 });
-            if kept + new > MAX_SNAPSHOT_BYTES {
-                return Err(Crowded {
-                    policy: id.clone(),
-                    service: audience.service.clone(),
-                    bytes: kept + new,
-                    max: MAX_SNAPSHOT_BYTES,
-                });
-            }
+    /// What those audiences hold that `load` can concern, and how big what `set` replaces is.
+    fn held<'a>(&self, set: &[Wanted<'a>], load: &Load<'_>) -> Held<'a> {
+        let now = |(audience, channel): (&Audience, &watch::Sender<Arc<Edition>>)| {
+            (audience.clone(), Arc::clone(&channel.borrow()))
+        };
+        let channels = &self.channels;
+        let editions = match load.audiences() {
+            Some(only) => only
+                .filter_map(|audience| channels.get_key_value(audience))
+                .map(now)
+                .collect(),
+            None => channels.iter().map(now).collect(),
+        };
+        let sizes = set
+            .iter()
+            .filter_map(|(id, _)| Some((*id, *self.sizes.get(id)?)));
+        Held {
+            editions,
+            sizes: sizes.collect(),
         }
-        Ok(())
     }
 }
 

@@ -30,6 +30,7 @@ mod hub;
 mod outbox;
 mod seats;
 mod session;
+mod space;
 mod standing;
 mod tally;
 mod watchdog;
@@ -37,13 +38,12 @@ mod watchdog;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fusebox_core::policy::Policy;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::fleet::{self, FleetWatch};
-use crate::room::{Crowded, Room};
+use crate::room::{Crowded, Room, Wanted};
 use crate::store::{ReadError, Store};
 
 pub(crate) use end::{End, Refused};
@@ -196,8 +196,8 @@ impl Distribution {
 }
 
 impl Room for Distribution {
-    fn admit(&self, policy: &Policy) -> Result<(), Crowded> {
-        self.hub.admit(policy)
+    fn admit(&self, set: &[Wanted<'_>]) -> Result<(), Crowded> {
+        self.hub.admit(set)
     }
 }
 

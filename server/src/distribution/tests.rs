@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use fusebox_core::key::{Labels, Namespace, PolicyId, Service};
 use fusebox_core::policy::rules::Rules;
 use fusebox_core::policy::selector::{Glob, Selector};
-use fusebox_core::policy::{Draft, Stored};
+use fusebox_core::policy::{Draft, Policy, Stored};
 use fusebox_core::revision::{Incarnation, Revision};
 use fusebox_core::sync::Audience;
 
@@ -160,10 +160,11 @@ fn a_replaced_policy_does_not_count_twice_against_the_bound() {
         })
         .unwrap()
     };
+    let admit = |policy: &Policy| hub.admit(&[(policy.id(), Some(policy))]);
     let mut revision = 1;
     let crowded = loop {
         let next = long(&format!("p{revision}"));
-        if let Err(crowded) = hub.admit(&next) {
+        if let Err(crowded) = admit(&next) {
             break crowded;
         }
         revision += 1;
@@ -174,17 +175,42 @@ fn a_replaced_policy_does_not_count_twice_against_the_bound() {
         };
         hub.apply(&event(&Arc::new(stored)));
     };
-    assert!(crowded.bytes > MAX_SNAPSHOT_BYTES);
+    assert!(crowded.audiences[0].bytes > MAX_SNAPSHOT_BYTES);
     assert_eq!(
-        hub.admit(&long("p1")),
+        admit(&long("p1")),
         Ok(()),
         "it takes the place of its older version"
     );
     assert_eq!(
-        hub.admit(&policy("new", "search")),
+        admit(&policy("new", "search")),
         Ok(()),
         "it concerns somebody else"
     );
+    let (new, gone) = (long("new"), long("p1"));
+    let swap = [(new.id(), Some(&new)), (gone.id(), None)];
+    assert_eq!(hub.admit(&swap), Ok(()), "one makes room for the other");
+    let everywhere = long_for_everybody();
+    let set = [(everywhere.id(), Some(&everywhere)), (gone.id(), None)];
+    assert_eq!(hub.admit(&set), Ok(()));
+    let set = [(everywhere.id(), Some(&everywhere))];
+    let crowded = hub.admit(&set).unwrap_err();
+    let services: Vec<_> = crowded
+        .audiences
+        .iter()
+        .map(|a| a.service.as_str())
+        .collect();
+    assert_eq!(services, ["checkout"], "search has room: {crowded}");
+}
+
+fn long_for_everybody() -> Policy {
+    let draft = policy("everywhere", "*").into_draft();
+    let text = "d".repeat(4000);
+    Policy::new(Draft {
+        owner: text.clone(),
+        description: text,
+        ..draft
+    })
+    .unwrap()
 }
 
 /// On one thread, so that the follower stands still while this test does not wait.

@@ -12,7 +12,9 @@
 //! ```text
 //! let fleet        = Arc::new(FleetWatch::new(pace.report_interval));
 //! let distribution = Distribution::start(store, pace, fleet, stop)?;       // spawns its follower
-//! let control      = Control::new(store).with_room(distribution.clone());  // 1 MiB snapshots
+//! let control      = Control::new(store)
+//!                        .with_room(distribution.clone())                  // 1 MiB snapshots
+//!                        .until(stop);                                     // watches end
 //! let health       = Health::new();
 //! let routes       = rpc::routes(Parts { control, distribution, fleet, health: health.clone() });
 //! health.serving().await;
@@ -46,7 +48,8 @@ use crate::control::Control;
 use crate::distribution::Distribution;
 use crate::fleet::FleetWatch;
 
-/// The largest request about policies: one policy, whose longest legal texts take 30 KiB.
+/// The largest request about policies: a set of them, of which one with the longest legal texts
+/// takes 30 KiB.
 pub const POLICY_RECEIVE_BYTES: usize = 1024 * 1024;
 /// The largest request about the fleet: a few names.
 pub const FLEET_RECEIVE_BYTES: usize = 64 * 1024;

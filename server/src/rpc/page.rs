@@ -1,11 +1,15 @@
 //! Pages: how many, from where, and how much fits into one answer.
 //!
-//! A page token is opaque to its holder: where the last page ended, with a checksum over that and
-//! the query, in hexadecimal. So a token of another query, or one that somebody made up, is refused
-//! instead of answering with the wrong page. It holds no state of this server and outlives it.
+//! A page token is opaque to its holder: the [`Place`] where the last page ended, with a checksum
+//! over that and the whole query, in hexadecimal. So a token of another query, or one that somebody
+//! made up, is refused instead of answering with the wrong page. It holds no state of this server
+//! and outlives it. How many items a page has is no part of the query.
+
+use std::fmt::Debug;
 
 use fusebox_core::key::PolicyId;
 use fusebox_core::policy::Violations;
+use fusebox_core::revision::Revision;
 use prost::Message;
 
 /// Items on a page, if the request does not say.
@@ -43,16 +47,60 @@ pub(super) fn fit<M: Message>(items: impl IntoIterator<Item = M>) -> Vec<M> {
     page
 }
 
-/// The token for what follows `last` in `query`.
-pub(super) fn token(query: &str, last: &PolicyId) -> String {
-    let place = last.to_string();
+/// Where an item stands in its list.
+pub(super) trait Place: Sized {
+    /// Read back by [`read`](Place::read) alone.
+    fn write(&self) -> String;
+    /// `None` for a text that is no place.
+    fn read(text: &str) -> Option<Self>;
+}
+
+impl Place for PolicyId {
+    fn write(&self) -> String {
+        self.to_string()
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let (namespace, name) = text.split_once('/')?;
+        Self::new(namespace, name).ok()
+    }
+}
+
+impl Place for Revision {
+    fn write(&self) -> String {
+        self.0.to_string()
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok().map(Self)
+    }
+}
+
+impl Place for (Revision, u32) {
+    fn write(&self) -> String {
+        format!("{}/{}", self.0.0, self.1)
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let (revision, index) = text.split_once('/')?;
+        Some((Revision::read(revision)?, index.parse().ok()?))
+    }
+}
+
+/// The token for what follows `last` in `query`, which is the list's name and all that selects.
+pub(super) fn token(query: &impl Debug, last: &impl Place) -> String {
+    let place = last.write();
     let checksum = checksum(query, &place).to_be_bytes();
     let bytes = checksum.iter().chain(place.as_bytes());
     bytes.map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Where the page before ended; `None` for the first page, or with a finding.
-pub(super) fn after(found: &mut Violations, query: &str, token: &str) -> Option<PolicyId> {
+pub(super) fn after<P: Place>(
+    found: &mut Violations,
+    query: &impl Debug,
+    token: &str,
+) -> Option<P> {
     if token.is_empty() {
         return None;
     }
@@ -68,13 +116,12 @@ pub(super) fn after(found: &mut Violations, query: &str, token: &str) -> Option<
     place
 }
 
-fn place(query: &str, token: &str) -> Option<PolicyId> {
+fn place<P: Place>(query: &impl Debug, token: &str) -> Option<P> {
     let bytes = unhex(token)?;
     let (sum, place) = bytes.split_first_chunk::<CHECKSUM_BYTES>()?;
     let place = std::str::from_utf8(place).ok()?;
-    let (namespace, name) = place.split_once('/')?;
     let genuine = u32::from_be_bytes(*sum) == checksum(query, place);
-    PolicyId::new(namespace, name).ok().filter(|_| genuine)
+    P::read(place).filter(|_| genuine)
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
@@ -90,9 +137,9 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     Some(pairs.iter().map(|[high, low]| high << 4 | low).collect())
 }
 
-/// NUL is in no query and in no place.
-fn checksum(query: &str, place: &str) -> u32 {
-    crc32fast::hash(format!("{query}\0{place}").as_bytes())
+/// `Debug` quotes texts, so that no two queries read alike.
+fn checksum(query: &impl Debug, place: &str) -> u32 {
+    crc32fast::hash(format!("{query:?}\0{place}").as_bytes())
 }
 
 #[cfg(test)]
@@ -103,31 +150,36 @@ mod tests {
         PolicyId::new("default", "payments").unwrap()
     }
 
-    fn read(query: &str, token: &str) -> Result<Option<PolicyId>, Violations> {
+    fn read<P: Place>(query: &str, token: &str) -> Result<Option<P>, Violations> {
         let mut found = Violations::none();
-        let after = after(&mut found, query, token);
+        let after = after(&mut found, &query, token);
         found.into_result(after)
     }
 
     #[test]
     fn a_token_leads_back_to_where_it_was_made() {
-        assert_eq!(read("q", &token("q", &id())), Ok(Some(id())));
-        assert_eq!(read("q", ""), Ok(None));
+        assert_eq!(read("q", &token(&"q", &id())), Ok(Some(id())));
+        let revision = Revision(u64::MAX);
+        assert_eq!(read("q", &token(&"q", &revision)), Ok(Some(revision)));
+        let place = (revision, 7);
+        assert_eq!(read("q", &token(&"q", &place)), Ok(Some(place)));
+        assert_eq!(read::<PolicyId>("q", ""), Ok(None));
     }
 
     #[test]
     fn a_token_of_another_query_or_a_made_up_one_is_refused() {
-        let genuine = token("q", &id());
+        let genuine = token(&"q", &id());
         let mut flipped = genuine.clone();
         flipped.replace_range(0..1, if genuine.starts_with('0') { "1" } else { "0" });
         for bad in [
-            token("other", &id()),
+            token(&"other", &id()),
+            token(&"q", &Revision(7)),
             flipped,
             "x".into(),
             "ä".into(),
             genuine[2..].into(),
         ] {
-            assert!(read("q", &bad).is_err(), "{bad:?}");
+            assert!(read::<PolicyId>("q", &bad).is_err(), "{bad:?}");
         }
     }
 

@@ -1,9 +1,14 @@
 //! PolicyService: decodes, asks [`Control`], encodes.
 
+mod apply;
+mod history;
+mod watch;
+
 use std::sync::Arc;
 
-use fusebox_core::key::Namespace;
+use fusebox_core::key::{Namespace, Service};
 use fusebox_core::policy::Violations;
+use fusebox_core::revision::Revision;
 use fusebox_proto::convert::mask;
 use fusebox_proto::convert::policy::{
     policy_from_wire, policy_id_from_wire, policy_to_wire, stored_to_wire,
@@ -13,7 +18,7 @@ use fusebox_proto::v1::policy_service_server::PolicyService;
 use tonic::{Request, Response, Status};
 
 use super::{author, explain, page, status};
-use crate::control::{Control, Delete, Intent, Outcome, Update, Warning};
+use crate::control::{Control, Delete, Intent, Outcome, Query, Rollback, Update, Warning};
 use crate::fleet::FleetWatch;
 
 /// The service over its decisions, and over what processes say of their operations.
@@ -58,29 +63,7 @@ impl PolicyService for Policies {
         &self,
         request: Request<v1::ListPoliciesRequest>,
     ) -> Result<Response<v1::ListPoliciesResponse>, Status> {
-        let v1::ListPoliciesRequest {
-            namespace,
-            page_size,
-            page_token,
-            ..
-        } = request.into_inner();
-        let mut found = Violations::none();
-        let within = optional_namespace(&mut found, &namespace);
-        let limit = page::size(&mut found, page_size);
-        let after = page::after(&mut found, &namespace, &page_token);
-        found.into_result(()).map_err(status::invalid)?;
-        let listed = self.0.list(within.as_ref(), after.as_ref(), limit);
-        let listed = listed.map_err(status::of)?;
-        let policies = listed.policies.iter().map(|stored| stored_to_wire(stored));
-        let policies = page::fit(policies);
-        let more = listed.more || policies.len() < listed.policies.len();
-        let last = policies.len().checked_sub(1).filter(|_| more);
-        let last = last.map(|last| listed.policies[last].policy.id());
-        Ok(Response::new(v1::ListPoliciesResponse {
-            policies,
-            next_page_token: last.map_or_else(String::new, |last| page::token(&namespace, last)),
-            revision: listed.revision.0,
-        }))
+        list(&self.0, &request.into_inner()).map(Response::new)
     }
 
     async fn update_policy(
@@ -141,23 +124,49 @@ impl PolicyService for Policies {
 
     async fn apply_policies(
         &self,
-        _request: Request<v1::ApplyPoliciesRequest>,
+        request: Request<v1::ApplyPoliciesRequest>,
     ) -> Result<Response<v1::ApplyPoliciesResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        let (author, source) = author(&request);
+        let request = request.into_inner();
+        let set = apply::set_from_wire(&request)?;
+        let intent = Intent {
+            author,
+            source,
+            validate_only: request.validate_only,
+        };
+        let applied = self.0.apply(&set, intent).await.map_err(status::of)?;
+        Ok(Response::new(apply::applied_to_wire(applied)))
     }
 
     async fn list_policy_revisions(
         &self,
-        _request: Request<v1::ListPolicyRevisionsRequest>,
+        request: Request<v1::ListPolicyRevisionsRequest>,
     ) -> Result<Response<v1::ListPolicyRevisionsResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        history::revisions(&self.0, request.get_ref()).map(Response::new)
     }
 
     async fn rollback_policy(
         &self,
-        _request: Request<v1::RollbackPolicyRequest>,
+        request: Request<v1::RollbackPolicyRequest>,
     ) -> Result<Response<v1::RollbackPolicyResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        let (author, source) = author(&request);
+        let request = request.into_inner();
+        let rollback = Rollback {
+            id: policy_id_from_wire(&request.namespace, &request.name).map_err(status::invalid)?,
+            revision: Revision(request.revision),
+            etag: set(&request.etag),
+        };
+        let intent = Intent {
+            author,
+            source,
+            validate_only: request.validate_only,
+        };
+        let written = self.0.rollback(rollback, intent).await;
+        let written = written.map_err(status::of)?;
+        Ok(Response::new(v1::RollbackPolicyResponse {
+            policy: Some(outcome_to_wire(&written.outcome)),
+            warnings: written.warnings.into_iter().map(warning_to_wire).collect(),
+        }))
     }
 
     async fn explain_policy(
@@ -168,23 +177,59 @@ impl PolicyService for Policies {
         answer.map(Response::new)
     }
 
-    type WatchPoliciesStream = std::pin::Pin<
-        Box<dyn tokio_stream::Stream<Item = Result<v1::WatchPoliciesResponse, Status>> + Send>,
-    >;
+    type WatchPoliciesStream = watch::Watching;
 
     async fn watch_policies(
         &self,
-        _request: Request<v1::WatchPoliciesRequest>,
+        request: Request<v1::WatchPoliciesRequest>,
     ) -> Result<Response<Self::WatchPoliciesStream>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        watch::watch(&self.0, request.get_ref()).map(Response::new)
     }
 
     async fn list_audit_events(
         &self,
-        _request: Request<v1::ListAuditEventsRequest>,
+        request: Request<v1::ListAuditEventsRequest>,
     ) -> Result<Response<v1::ListAuditEventsResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        history::events(&self.0, request.get_ref()).map(Response::new)
     }
+}
+
+fn list(
+    control: &Control,
+    request: &v1::ListPoliciesRequest,
+) -> Result<v1::ListPoliciesResponse, Status> {
+    let mut found = Violations::none();
+    let namespace = optional_namespace(&mut found, &request.namespace);
+    if let Some(service) = set(&request.service) {
+        found.keep("service", service, Service::new(service));
+    }
+    let limit = page::size(&mut found, request.page_size);
+    let asked = (
+        "policies",
+        &request.namespace,
+        &request.service,
+        &request.owner,
+    );
+    let after = page::after(&mut found, &asked, &request.page_token);
+    found.into_result(()).map_err(status::invalid)?;
+    let query = Query {
+        namespace: namespace.as_ref(),
+        service: set(&request.service),
+        owner: set(&request.owner),
+        after: after.as_ref(),
+        limit: Some(limit),
+    };
+    let listed = control.list(&query).map_err(status::of)?;
+    let policies = listed.policies.iter().map(|stored| stored_to_wire(stored));
+    let policies = page::fit(policies);
+    let more = listed.more || policies.len() < listed.policies.len();
+    let last = policies.len().checked_sub(1).filter(|_| more);
+    let last = last.map(|last| listed.policies[last].policy.id());
+    Ok(v1::ListPoliciesResponse {
+        policies,
+        next_page_token: last.map_or_else(String::new, |last| page::token(&asked, last)),
+        revision: listed.revision.0,
+    })
 }
 
 fn required(policy: Option<v1::Policy>) -> Result<v1::Policy, Status> {

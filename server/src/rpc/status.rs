@@ -2,10 +2,13 @@
 //!
 //! ```text
 //!   control    Invalid, TooLarge          INVALID_ARGUMENT     with a BadRequest that names fields
-//!              NotFound                   NOT_FOUND
+//!              TooMuch, EmptySet          INVALID_ARGUMENT     the same
+//!              NotFound, NotKept          NOT_FOUND
 //!              AlreadyExists              ALREADY_EXISTS
 //!              Aborted, Contended         ABORTED
-//!              Crowded                    FAILED_PRECONDITION
+//!              Crowded, WasDeleted        FAILED_PRECONDITION
+//!              OutOfRange                 OUT_OF_RANGE
+//!              TooManyWatches             RESOURCE_EXHAUSTED
 //!              Busy                       RESOURCE_EXHAUSTED   with a RetryInfo
 //!              Unavailable                UNAVAILABLE
 //!              Broken                     INTERNAL
@@ -50,10 +53,17 @@ pub(super) fn of(error: ControlError) -> Status {
         ControlError::TooLarge(_) => {
             bad_request(&text, vec![FieldViolation::new("policy", cut(&text))])
         }
-        ControlError::NotFound(_) => plain(Code::NotFound, &text),
+        ControlError::TooMuch(_) | ControlError::EmptySet { .. } => {
+            bad_request(&text, vec![FieldViolation::new("policies", cut(&text))])
+        }
+        ControlError::NotFound(_) | ControlError::NotKept { .. } => plain(Code::NotFound, &text),
         ControlError::AlreadyExists(_) => plain(Code::AlreadyExists, &text),
         ControlError::Aborted { .. } | ControlError::Contended(_) => plain(Code::Aborted, &text),
-        ControlError::Crowded(_) => plain(Code::FailedPrecondition, &text),
+        ControlError::Crowded(_) | ControlError::WasDeleted { .. } => {
+            plain(Code::FailedPrecondition, &text)
+        }
+        ControlError::OutOfRange(_) => plain(Code::OutOfRange, &text),
+        ControlError::TooManyWatches => plain(Code::ResourceExhausted, &text),
         ControlError::Busy(_) => {
             let details = ErrorDetails::with_retry_info(Some(RETRY_AFTER));
             Status::with_error_details(Code::ResourceExhausted, text, details)
@@ -145,7 +155,7 @@ mod tests {
     use fusebox_core::key::{PolicyId, Service};
 
     use super::*;
-    use crate::room::Crowded;
+    use crate::room::{Crowded, CrowdedAudience};
 
     #[test]
     fn however_much_is_wrong_a_status_fits_into_its_trailers() {
@@ -169,10 +179,13 @@ mod tests {
         use crate::store::AppendError;
         let id = PolicyId::new("default", "a").unwrap();
         let reason: std::sync::Arc<str> = "the disk is full".into();
-        let crowded = Crowded {
-            policy: id.clone(),
+        let audience = CrowdedAudience {
+            namespace: id.namespace.clone(),
             service: Service::new("checkout").unwrap(),
             bytes: 2,
+        };
+        let crowded = Crowded {
+            audiences: vec![audience],
             max: 1,
         };
         let (too_large, unfit) = (300_000, "lost a field".to_owned());

@@ -5,9 +5,12 @@
 
 mod explain;
 mod fleet;
+mod history;
 mod policies;
 mod reflection;
 mod sessions;
+mod sets;
+mod watches;
 
 use std::time::{Duration, SystemTime};
 
@@ -55,6 +58,10 @@ impl Server {
 
     async fn start_with(pace: Pace, patience: Patience) -> Self {
         let store = memory::open(Arc::new(SystemTime::now), Retention::default()).unwrap();
+        Self::start_on(store, pace, patience).await
+    }
+
+    async fn start_on(store: Arc<dyn Store>, pace: Pace, patience: Patience) -> Self {
         let stop = CancellationToken::new();
         let fleet = Arc::new(FleetWatch::new(pace.report_interval));
         let (shared, told) = (Arc::clone(&store), Arc::clone(&fleet));
@@ -64,7 +71,11 @@ impl Server {
         let room = Arc::clone(&distribution);
         let health = health::Health::new();
         let routes = routes(Parts {
-            control: Arc::new(Control::new(Arc::clone(&store)).with_room(room)),
+            control: Arc::new(
+                Control::new(Arc::clone(&store))
+                    .with_room(room)
+                    .until(stop.clone()),
+            ),
             distribution: Arc::clone(&distribution),
             fleet,
             health: health.clone(),

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use fusebox_core::key::{Namespace, PolicyId};
+use fusebox_core::policy::selector::Glob;
 use fusebox_core::policy::{Catalog, Stored};
 use fusebox_core::revision::Revision;
 use tokio::sync::broadcast;
@@ -190,6 +191,22 @@ impl Live {
             service: Some(service),
             ..Query::default()
         })
+    }
+
+    pub(super) fn alike(
+        &self,
+        namespace: &Namespace,
+        service: Option<&Glob>,
+        limit: usize,
+    ) -> Result<Page, ReadError> {
+        let state = self.read();
+        state.open()?;
+        let query = Query {
+            limit: Some(limit),
+            ..Query::default()
+        };
+        let alike = state.table.catalog.alike(namespace, service);
+        Ok(state.table.take(&query, alike))
     }
 
     pub(super) fn versions(

@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 
 use fusebox_core::key::{Namespace, PolicyId};
 use fusebox_core::policy::Stored;
+use fusebox_core::policy::selector::Glob;
 use fusebox_core::revision::{Incarnation, Revision};
 use tokio::sync::{oneshot, watch};
 
@@ -122,6 +123,15 @@ impl Store for Local {
 
     fn concerning(&self, namespace: &Namespace, service: &str) -> Result<Page, ReadError> {
         self.live.concerning(namespace, service)
+    }
+
+    fn alike(
+        &self,
+        namespace: &Namespace,
+        service: Option<&Glob>,
+        limit: usize,
+    ) -> Result<Page, ReadError> {
+        self.live.alike(namespace, service, limit)
     }
 
     fn versions(

@@ -83,6 +83,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use fusebox_core::key::{Namespace, PolicyId};
+use fusebox_core::policy::selector::Glob;
 use fusebox_core::policy::{Policy, Stored};
 use fusebox_core::revision::{Incarnation, Revision};
 
@@ -139,6 +140,15 @@ pub trait Store: Send + Sync + 'static {
     /// Every policy of `namespace` that can concern `service`, in the order of its name. Takes as
     /// long as there are such policies, not as there are policies.
     fn concerning(&self, namespace: &Namespace, service: &str) -> Result<Page, ReadError>;
+
+    /// Up to `limit` policies of `namespace` whose selectors say as `service` does whom they are for,
+    /// exactly this one or else many, in the order of the name.
+    fn alike(
+        &self,
+        namespace: &Namespace,
+        service: Option<&Glob>,
+        limit: usize,
+    ) -> Result<Page, ReadError>;
 
     /// What is kept of what a policy was, the newest first: up to `limit` versions older than
     /// `before`.

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use fusebox_core::key::{Namespace, PolicyId};
 use fusebox_core::policy::Stored;
+use fusebox_core::policy::selector::Glob;
 use fusebox_core::revision::{Incarnation, Revision};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Histogram, Meter};
@@ -145,6 +146,15 @@ impl Store for Timed {
 
     fn concerning(&self, namespace: &Namespace, service: &str) -> Result<Page, ReadError> {
         self.read("concerning", |store| store.concerning(namespace, service))
+    }
+
+    fn alike(
+        &self,
+        namespace: &Namespace,
+        service: Option<&Glob>,
+        limit: usize,
+    ) -> Result<Page, ReadError> {
+        self.read("alike", |store| store.alike(namespace, service, limit))
     }
 
     fn versions(

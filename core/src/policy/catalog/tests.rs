@@ -45,6 +45,26 @@ fn names<'a>(policies: impl Iterator<Item = &'a Arc<Stored>>) -> Vec<&'a str> {
 }
 
 #[test]
+fn alike_are_those_for_the_same_one_service_and_those_for_many() {
+    let catalog = catalog(&[
+        ("a", "check*"),
+        ("b", "checkout"),
+        ("c", "search"),
+        ("d", ""),
+        ("e", "checkout"),
+    ]);
+    let namespace = Namespace::default_namespace();
+    let alike = |service: Option<&str>| {
+        let service = service.map(|service| Glob::new(service).unwrap());
+        names(catalog.alike(&namespace, service.as_ref()))
+    };
+    assert_eq!(alike(Some("checkout")), ["b", "e"]);
+    assert_eq!(alike(Some("s*")), ["a", "d"]);
+    assert_eq!(alike(None), ["a", "d"]);
+    assert_eq!(alike(Some("unknown")), [""; 0]);
+}
+
+#[test]
 fn what_concerns_a_service_names_it_or_many_or_none_and_comes_by_name() {
     let catalog = catalog(&[
         ("a", "check*"),

@@ -1,0 +1,327 @@
+//! A set of policies, made what they should be in one write.
+//!
+//! ```text
+//!   look      what each policy of the set is now, and which of the owner's are not in the set
+//!   plan      create, update, delete, or nothing: a pure function of both
+//!   admit     is there room for all of it together
+//!   propose   on the condition that every policy it changes is still what was seen
+//! ```
+//!
+//! Somebody who came in between makes the whole be done anew, up to [`MAX_TRIES`] times, unless the
+//! policy that he changed came with an etag. A policy that is already as it should be is not part
+//! of the write, so nothing is expected of it: who changes it meanwhile comes after the set, as if
+//! he had come a moment later.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use fusebox_core::key::{Namespace, PolicyId};
+use fusebox_core::policy::selector::Glob;
+use fusebox_core::policy::{Policy, Stored, Violations};
+use fusebox_core::revision::Revision;
+
+use super::{
+    Control, ControlError, Intent, MAX_NEIGHBOURS, MAX_TRIES, Query, Warning, check_etag, warnings,
+};
+use crate::room::Wanted;
+use crate::store::{AppendError, Cause, Expect, Proposal, Step};
+
+/// Policies of one set.
+pub const MAX_SET: usize = 2000;
+/// Policies for which warnings are looked for before others get their turn on the thread.
+const BREATH: usize = 64;
+
+/// Policies that are to be, and what is to become of others. It does not contradict itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Set {
+    asked: Vec<Asked>,
+    prune: Option<Prune>,
+}
+
+/// A policy that is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Where it stands in the request.
+    pub index: usize,
+    /// As it is to be.
+    pub policy: Policy,
+    /// The policy must still be this, if set.
+    pub etag: Option<String>,
+}
+
+/// Which policies are to go unless the set has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prune {
+    /// Those of exactly this owner,
+    pub owner: String,
+    /// in this namespace, or in all.
+    pub namespace: Option<Namespace>,
+    /// Even if the set is empty.
+    pub allow_empty: bool,
+}
+
+impl Set {
+    /// The set, unless it contradicts itself, or a finding about each policy that does.
+    pub fn new(found: &mut Violations, asked: Vec<Asked>, prune: Option<Prune>) -> Option<Self> {
+        let mut contradictions = Violations::none();
+        repeated(&mut contradictions, &asked);
+        if let Some(prune) = &prune {
+            for asked in &asked {
+                prune.must_cover(&mut contradictions, asked);
+            }
+        }
+        let legal = contradictions.is_empty();
+        found.extend(contradictions);
+        legal.then_some(Self { asked, prune })
+    }
+
+    fn etag_of(&self, id: &PolicyId) -> Option<&str> {
+        let asked = self.asked.iter().find(|asked| asked.policy.id() == id)?;
+        asked.etag.as_deref()
+    }
+}
+
+fn repeated(found: &mut Violations, asked: &[Asked]) {
+    let mut first = HashMap::new();
+    for Asked { index, policy, .. } in asked {
+        if let Some(first) = first.insert(policy.id(), index) {
+            let bound = format!("is in the set twice, also as policies[{first}]");
+            found.add(format!("policies[{index}].name"), policy.id(), bound);
+        }
+    }
+}
+
+impl Prune {
+    fn must_cover(&self, found: &mut Violations, asked: &Asked) {
+        let Asked { index, policy, .. } = asked;
+        if policy.owner() != self.owner {
+            let field = format!("policies[{index}].owner");
+            let bound = "must be the request's owner, whose policies are pruned";
+            found.add(field, format!("{:?}", policy.owner()), bound);
+        }
+        let namespace = &policy.id().namespace;
+        if self
+            .namespace
+            .as_ref()
+            .is_some_and(|only| only != namespace)
+        {
+            let field = format!("policies[{index}].namespace");
+            let bound = "must be the request's namespace, in which policies are pruned";
+            found.add(field, namespace, bound);
+        }
+    }
+}
+
+/// What becomes, or became, of one policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diff {
+    /// Which one.
+    pub id: PolicyId,
+    /// What it was; `None` if it was not.
+    pub before: Option<Arc<Stored>>,
+    /// What it is to be; `None` if it is to go.
+    pub after: Option<Policy>,
+    /// Legal, but perhaps not what was meant.
+    pub warnings: Vec<Warning>,
+}
+
+/// What a set does to a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Nothing.
+    Unchanged,
+    /// It was not, and is to be.
+    Create,
+    /// It is to be another than it was.
+    Update,
+    /// It is to go.
+    Delete,
+}
+
+impl Diff {
+    fn of(before: Option<Arc<Stored>>, after: Option<Policy>, id: PolicyId) -> Self {
+        let warnings = Vec::new();
+        Self {
+            id,
+            before,
+            after,
+            warnings,
+        }
+    }
+
+    /// What is done.
+    pub fn action(&self) -> Action {
+        match (&self.before, &self.after) {
+            (None, None) => Action::Unchanged,
+            (None, Some(_)) => Action::Create,
+            (Some(_), None) => Action::Delete,
+            (Some(before), Some(after)) if before.policy == *after => Action::Unchanged,
+            (Some(_), Some(_)) => Action::Update,
+        }
+    }
+
+    fn changes(&self) -> bool {
+        self.action() != Action::Unchanged
+    }
+
+    /// The step that does it, if there is anything to do.
+    fn step(&self) -> Option<Step> {
+        let seen = self.before.as_ref().map(|stored| stored.revision);
+        let expect = seen.map_or(Expect::Absent, Expect::Exactly);
+        self.changes().then(|| match &self.after {
+            Some(policy) => Step::put(policy.clone(), expect),
+            None => Step::delete(self.id.clone(), expect),
+        })
+    }
+
+    fn wanted(&self) -> Wanted<'_> {
+        (&self.id, self.after.as_ref())
+    }
+}
+
+/// What applying a set came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// One for each policy of the set in its order, then those pruned.
+    pub diffs: Vec<Diff>,
+    /// The store's revision with all of it.
+    pub revision: Revision,
+}
+
+/// What `set` makes of the policies `now`, of which there is one for each of the set, and of those
+/// that the owner has. Every etag must be what is found.
+fn plan(
+    set: &Set,
+    now: Vec<Option<Arc<Stored>>>,
+    owned: Vec<Arc<Stored>>,
+) -> Result<Vec<Diff>, ControlError> {
+    let kept: HashSet<_> = set.asked.iter().map(|asked| asked.policy.id()).collect();
+    let doomed = owned
+        .into_iter()
+        .filter(|stored| !kept.contains(stored.policy.id()))
+        .map(|stored| (stored.policy.id().clone(), stored))
+        .map(|(id, stored)| Diff::of(Some(stored), None, id));
+    let mut diffs = Vec::new();
+    for (Asked { policy, etag, .. }, before) in set.asked.iter().zip(now) {
+        let id = policy.id().clone();
+        check_etag(&id, etag.as_deref(), before.as_deref())?;
+        diffs.push(Diff::of(before, Some(policy.clone()), id));
+    }
+    diffs.extend(doomed);
+    Ok(diffs)
+}
+
+impl Control {
+    /// Makes the policies of `set` what they should be.
+    pub async fn apply(&self, set: &Set, intent: Intent) -> Result<Applied, ControlError> {
+        let mut tries = 0;
+        loop {
+            let mut diffs = self.plan(set)?;
+            let steps: Vec<_> = diffs.iter().filter_map(Diff::step).collect();
+            let changed = diffs.iter().filter(|diff| diff.changes());
+            self.admit(&changed.map(Diff::wanted).collect::<Vec<_>>())?;
+            self.warn_of(&mut diffs).await?;
+            if intent.validate_only || steps.is_empty() {
+                let revision = self.store.revision();
+                return Ok(Applied { diffs, revision });
+            }
+            let by = intent.clone().by(Cause::Apply);
+            tries += 1;
+            match self.store.append(Proposal { steps, by }).await {
+                Ok(committed) => {
+                    let revision = committed.revision;
+                    return Ok(Applied { diffs, revision });
+                }
+                Err(AppendError::Conflict { id, found, .. }) => match set.etag_of(&id) {
+                    Some(etag) => return Err(ControlError::aborted(id.clone(), etag, found)),
+                    None if tries == MAX_TRIES => return Err(ControlError::Contended(id)),
+                    None => {}
+                },
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn plan(&self, set: &Set) -> Result<Vec<Diff>, ControlError> {
+        let now = set
+            .asked
+            .iter()
+            .map(|asked| self.store.get(asked.policy.id()));
+        let now = now.collect::<Result<_, _>>()?;
+        let owned = match &set.prune {
+            Some(prune) => self.store.list(&prune.query())?.policies,
+            None => Vec::new(),
+        };
+        if let Some(prune) = &set.prune
+            && set.asked.is_empty()
+            && !prune.allow_empty
+            && !owned.is_empty()
+        {
+            let (owner, count) = (prune.owner.clone(), owned.len());
+            return Err(ControlError::EmptySet { owner, count });
+        }
+        plan(set, now, owned)
+    }
+
+    /// Says of each policy what is odd about it in the namespace that there will be.
+    async fn warn_of(&self, diffs: &mut [Diff]) -> Result<(), ControlError> {
+        let spoken_of: HashSet<_> = diffs.iter().map(|diff| &diff.id).collect();
+        let mut alike: BTreeMap<_, (Vec<Arc<Stored>>, Vec<&Policy>)> = BTreeMap::new();
+        for policy in diffs.iter().filter_map(|diff| diff.after.as_ref()) {
+            let group = match alike.entry(group(policy)) {
+                std::collections::btree_map::Entry::Occupied(group) => group.into_mut(),
+                std::collections::btree_map::Entry::Vacant(group) => {
+                    let mut stored = self.neighbours(policy)?.policies;
+                    stored.retain(|stored| !spoken_of.contains(stored.policy.id()));
+                    group.insert((stored, Vec::new()))
+                }
+            };
+            group.1.push(policy);
+        }
+        let mut told = Vec::new();
+        for (done, diff) in diffs.iter().enumerate() {
+            if done % BREATH == BREATH - 1 {
+                tokio::task::yield_now().await;
+            }
+            told.push(diff.after.as_ref().map_or_else(Vec::new, |policy| {
+                let (stored, others) = &alike[&group(policy)];
+                let stored = stored.iter().map(|stored| &stored.policy);
+                let neighbours = others.iter().copied().chain(stored).take(MAX_NEIGHBOURS);
+                let taken = taken_over(diff.before.as_deref(), policy);
+                taken
+                    .into_iter()
+                    .chain(warnings::of(policy, neighbours))
+                    .collect()
+            }));
+        }
+        for (diff, warnings) in diffs.iter_mut().zip(told) {
+            diff.warnings = warnings;
+        }
+        Ok(())
+    }
+}
+
+/// Policies that may tie have the same.
+fn group(policy: &Policy) -> (&Namespace, Option<&str>) {
+    let service = policy.selector().service().filter(|glob| glob.is_exact());
+    (&policy.id().namespace, service.map(Glob::as_str))
+}
+
+fn taken_over(before: Option<&Stored>, policy: &Policy) -> Option<Warning> {
+    let owner = before?.policy.owner();
+    (!owner.is_empty() && owner != policy.owner())
+        .then(|| Warning::new("owner", "takes over a policy that belongs to another owner"))
+}
+
+impl Prune {
+    fn query(&self) -> Query<'_> {
+        Query {
+            namespace: self.namespace.as_ref(),
+            owner: Some(&self.owner),
+            ..Query::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
