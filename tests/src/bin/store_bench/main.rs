@@ -45,8 +45,8 @@ struct Args {
     /// Few rounds and a tenth of the policies: a look, not a measurement.
     #[arg(long)]
     short: bool,
-    /// Leave out the parts whose names do not contain this: writes, large, overwrites.
-    #[arg(long, value_name = "PART")]
+    /// Measure this part alone.
+    #[arg(long, value_name = "PART", value_parser = ["writes", "large", "overwrites"])]
     only: Option<String>,
 }
 
@@ -98,10 +98,13 @@ fn run(args: &Args) -> Result<()> {
         ("large", large::measure),
         ("overwrites", overwrites::measure),
     ];
-    let only = args.only.as_deref().unwrap_or_default();
+    let only = args.only.as_deref();
     let runtime = Runtime::new()?;
     let mut rows = Vec::new();
-    for (_, measure) in parts.iter().filter(|(name, _)| name.contains(only)) {
+    for (_, measure) in parts
+        .iter()
+        .filter(|(name, _)| only.is_none_or(|only| only == *name))
+    {
         rows.extend(measure(&runtime, &effort)?);
     }
     print!("{}", report::table(&rows));
