@@ -29,6 +29,8 @@ struct Account {
     names: BTreeMap<String, Name>,
     /// Which write each acknowledged revision belongs to, over all rounds.
     revisions: BTreeMap<u64, u64>,
+    /// The names of each write to several, for as long as one of them may show it.
+    sets: BTreeMap<u64, Vec<String>>,
     last_stamp: u64,
     /// The store's revision when it was last compared.
     settled: u64,
@@ -95,7 +97,10 @@ impl Ledger {
             let name = account.names.entry(name.to_owned()).or_default();
             name.doubts(kind).insert(stamp);
         }
-        let names = names.iter().map(|&name| name.to_owned()).collect();
+        let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+        if names.len() > 1 {
+            account.sets.insert(stamp, names.clone());
+        }
         Write { stamp, kind, names }
     }
 
@@ -162,6 +167,7 @@ impl Ledger {
             let breach = known.check(found, &account.revisions);
             breaches.extend(breach.err().map(|breach| format!("{name}: {breach}")));
         }
+        breaches.extend(account.torn_sets(&whole));
         if !breaches.is_empty() {
             return Err(breaches.join("\n"));
         }
@@ -221,6 +227,23 @@ impl Account {
         breaches
     }
 
+    /// Where one name shows a write to several, each of them shows it, or a newer one.
+    fn torn_sets(&self, whole: &BTreeMap<&str, (u64, u64)>) -> Vec<String> {
+        let mut breaches = Vec::new();
+        for (name, &(revision, stamp)) in whole {
+            for other in self.sets.get(&stamp).into_iter().flatten() {
+                let there = match whole.get(other.as_str()) {
+                    Some((found, _)) => *found >= revision,
+                    None => self.names[other].may_be_gone(revision),
+                };
+                if !there {
+                    breaches.push(format!("write {stamp}: {name} has it, and {other} not"));
+                }
+            }
+        }
+        breaches
+    }
+
     fn settle(&mut self, revision: u64, whole: &BTreeMap<&str, (u64, u64)>) {
         for (name, known) in &mut self.names {
             known.owed = Some(match whole.get(name.as_str()) {
@@ -236,6 +259,8 @@ impl Account {
             known.puts.clear();
             known.deletes.clear();
         }
+        let shown: BTreeSet<_> = whole.values().map(|(_, stamp)| *stamp).collect();
+        self.sets.retain(|stamp, _| shown.contains(stamp));
         self.settled = revision;
         self.acknowledged = 0;
         self.doubts = 0;
@@ -248,6 +273,12 @@ impl Name {
             Kind::Put => &mut self.puts,
             Kind::Delete => &mut self.deletes,
         }
+    }
+
+    /// Whether it may have been deleted after `revision`.
+    fn may_be_gone(&self, revision: u64) -> bool {
+        let owed = |owed: Owed| owed.stamp.is_none() && owed.revision > revision;
+        !self.deletes.is_empty() || self.owed.is_some_and(owed)
     }
 
     /// `found`: revision and stamp.

@@ -1,7 +1,7 @@
 //! Writers at work against a server that may vanish: each with a connection of its own.
 //!
 //! They share a few hot names, which they fight over, and each has cold ones that nobody else
-//! touches. A writer whose server vanishes connects again until it is told to stop.
+//! touches. Sets are written as one, a hot name among them. A writer whose server vanishes connects again until it is told to stop.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,6 +21,9 @@ use crate::dice::Dice;
 
 const HOT_NAMES: usize = 4;
 const COLD_NAMES: usize = 8;
+/// Groups of names that are only ever written together.
+const SETS: usize = 2;
+const SET_NAMES: usize = 5;
 /// A server that is there answers far sooner; one that is gone breaks the connection.
 const ANSWER: Duration = Duration::from_secs(20);
 const CONNECT: Duration = Duration::from_secs(2);
@@ -111,11 +114,12 @@ impl Writer {
 
     async fn step(&mut self, client: &mut Client) -> Result<(), Status> {
         let name = self.name();
-        match self.dice.pick(0..10) {
+        match self.dice.pick(0..12) {
             0..2 => self.create(client, &name).await,
             2..5 => self.replace(client, &name).await,
             5..8 => self.put(client, &name, String::new()).await,
-            _ => self.delete(client, &name).await,
+            8..10 => self.delete(client, &name).await,
+            _ => self.apply(client).await,
         }
     }
 
@@ -175,6 +179,23 @@ impl Writer {
             ..v1::DeletePolicyRequest::default()
         };
         let answer = client.delete_policy(request).await;
+        self.end(write, answer.map(|answer| answer.into_inner().revision))
+    }
+
+    /// One write to many names.
+    async fn apply(&mut self, client: &mut Client) -> Result<(), Status> {
+        let set = self.dice.index(SETS);
+        let names = (0..SET_NAMES).map(|index| format!("set-{set}-{index}"));
+        let hot = format!("hot-{}", self.dice.index(HOT_NAMES));
+        let names: Vec<_> = names.chain([hot]).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        let write = self.ledger.begin(Kind::Put, &names);
+        let policies = names.iter().map(|name| stamp::policy(name, write.stamp));
+        let request = v1::ApplyPoliciesRequest {
+            policies: policies.collect(),
+            ..v1::ApplyPoliciesRequest::default()
+        };
+        let answer = client.apply_policies(request).await;
         self.end(write, answer.map(|answer| answer.into_inner().revision))
     }
 

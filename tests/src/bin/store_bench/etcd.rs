@@ -22,8 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running etcd of one node. Dropping it kills it.
 pub(crate) struct Etcd {
-    /// Ends with it.
-    _process: Process,
+    process: Process,
     addr: SocketAddr,
 }
 
@@ -52,8 +51,11 @@ impl Etcd {
             let answer = http::get(addr, "/health").ok()?;
             (answer.status == 200).then_some(())
         });
-        let _process = process;
-        Self { _process, addr }
+        Self { process, addr }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// So many writers over so many connections, each with a key of its own, of values that long.

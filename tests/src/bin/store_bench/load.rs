@@ -49,6 +49,10 @@ impl Times {
             .map_or(f64::NAN, |nanos| *nanos as f64 / 1000.0)
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.nanos.len()
+    }
+
     pub(crate) fn per_second(&self) -> f64 {
         self.nanos.len() as f64 / self.span.as_secs_f64()
     }

@@ -106,3 +106,30 @@ fn what_nobody_wrote_is_a_breach() {
     let ledger = Ledger::default();
     assert_breach(&ledger, &found(0, &[("a", 1, 1)]), "nobody wrote it");
 }
+
+#[test]
+fn a_set_is_found_whole_or_not_at_all() {
+    for (names, torn) in [(&["a", "b"][..], false), (&[], false), (&["b"], true)] {
+        let ledger = Ledger::default();
+        let set = ledger.begin(Kind::Put, &["a", "b"]);
+        let policies: Vec<_> = names.iter().map(|&name| (name, 1, set.stamp)).collect();
+        let settled = ledger.settle(&found(u64::from(!names.is_empty()), &policies));
+        assert_eq!(settled.is_err(), torn, "{names:?}: {settled:?}");
+    }
+}
+
+#[test]
+fn a_part_of_a_set_may_have_been_written_or_deleted_since() {
+    let ledger = Ledger::default();
+    let set = ledger.begin(Kind::Put, &["a", "b", "c"]);
+    let stamp = set.stamp;
+    ledger.acknowledge(set, 1);
+    let newer = put(&ledger, "b", 2);
+    let delete = ledger.begin(Kind::Delete, &["c"]);
+    ledger.acknowledge(delete, 3);
+    let settled = ledger.settle(&found(3, &[("a", 1, stamp), ("b", 2, newer)]));
+    assert_eq!(settled, Ok(()));
+    // The next round remembers.
+    let settled = ledger.settle(&found(3, &[("a", 1, stamp), ("b", 2, newer)]));
+    assert_eq!(settled, Ok(()));
+}
