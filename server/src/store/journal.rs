@@ -15,6 +15,8 @@
 //! was acknowledged once and is damage, and a bad last one was not. (With a frame an entry, a power
 //! cut could keep a commit's second frame and lose its first, and look like damage.)
 //!
+//! Behind the last frame there may be zeros: room made ahead of its use.
+//!
 //! **Compaction** writes what the archive still holds to a file of its own while writes go on, adds
 //! what was committed meanwhile, and takes the journal's name by a rename: at any moment the name
 //! stands for a whole journal.
@@ -33,13 +35,15 @@ mod reader;
 mod tests;
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use fusebox_core::revision::Revision;
+use rustix::fs::FallocateFlags;
 
 use super::live::Table;
 use super::local::Life;
@@ -55,8 +59,10 @@ const NEW_FILE: &str = "journal.log.new";
 const MAGIC: &[u8] = b"fusebox journal\n";
 /// The highest format this server reads, and the one it writes. 1 had a write an entry.
 const FORMAT: u32 = 2;
-/// Longest remainder that one interrupted write can leave.
-const TORN_BYTES: u64 = (frame::HEAD_BYTES + frame::PAYLOAD_BYTES) as u64;
+/// Bytes made room for at a time. A sync is quicker where the file need not grow for it.
+const ROOM_STEP: u64 = 4 * 1024 * 1024;
+/// Longest remainder that one interrupted write can leave, with the room behind it.
+const TORN_BYTES: u64 = (frame::HEAD_BYTES + frame::PAYLOAD_BYTES) as u64 + ROOM_STEP;
 
 /// An open journal, positioned at its end.
 #[derive(Debug)]
@@ -67,6 +73,8 @@ pub(super) struct Journal {
     created: SystemTime,
     /// Where the good frames end, in bytes.
     end: u64,
+    /// Up to where the file reaches: with nothing but zeros behind the frames, unless `torn`.
+    room: u64,
     /// Why what follows them is none.
     torn: Option<String>,
 }
@@ -96,7 +104,7 @@ impl Journal {
         }
         let contents = reader::read(&path, retention)?;
         let file = File::options()
-            .append(true)
+            .write(true)
             .open(&path)
             .map_err(OpenError::io("write to the journal", &path))?;
         let journal = Self {
@@ -105,6 +113,7 @@ impl Journal {
             life: contents.life,
             created: contents.created,
             end: contents.end,
+            room: contents.length,
             torn: contents.torn,
         };
         Ok(Some((journal, contents.table)))
@@ -161,7 +170,29 @@ impl Journal {
 
     fn cut(&mut self) -> io::Result<()> {
         self.file.set_len(self.end)?;
+        self.room = self.end;
         self.file.sync_all()
+    }
+
+    /// Gives back the room behind the frames.
+    pub(super) fn trim(&mut self) -> io::Result<()> {
+        match self.room > self.end {
+            true => self.cut(),
+            false => Ok(()),
+        }
+    }
+
+    /// Makes room for `bytes` and more. Where that cannot be had the file grows as it is written.
+    fn make_room(&mut self, bytes: u64) {
+        let wanted = self.end + bytes;
+        if wanted <= self.room {
+            return;
+        }
+        let step = (wanted - self.room).next_multiple_of(ROOM_STEP);
+        let made = rustix::fs::fallocate(&self.file, FallocateFlags::empty(), self.room, step);
+        if made.is_ok() {
+            self.room += step;
+        }
     }
 
     /// The commit: one write, one fdatasync.
@@ -171,12 +202,17 @@ impl Journal {
     /// file was cut to where it was before.
     pub(super) fn commit(&mut self, payload: &[u8]) -> Result<(), CommitError> {
         let written = frame::frame(payload).and_then(|frame| {
-            self.file.write_all(&frame)?;
+            let bytes = frame.len() as u64;
+            self.make_room(bytes);
+            self.file.write_all_at(&frame, self.end)?;
             self.file.sync_data()?;
-            Ok(frame.len() as u64)
+            Ok(bytes)
         });
         match written {
-            Ok(bytes) => self.end += bytes,
+            Ok(bytes) => {
+                self.end += bytes;
+                self.room = self.room.max(self.end);
+            }
             Err(source) => {
                 let undone = self.cut().is_ok();
                 return Err(CommitError { source, undone });
@@ -213,6 +249,7 @@ impl Journal {
         let kept = |source| ReplaceError::Kept { source };
         draft.add_the_rest_of(&self.path, self.end).map_err(kept)?;
         (self.file, self.end) = draft.take_name(&self.path).map_err(kept)?;
+        self.room = self.end;
         sync_name(&self.path).map_err(|source| ReplaceError::Unsynced { source })
     }
 }

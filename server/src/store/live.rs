@@ -5,13 +5,14 @@
 //! is why there is neither gap nor overlap between the two. The whole set stays in memory because
 //! a start reads and checks every record anyway, and the distribution side shares these `Arc`s.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use fusebox_core::key::{Namespace, PolicyId};
 use fusebox_core::policy::selector::Glob;
 use fusebox_core::policy::{Catalog, Stored};
-use fusebox_core::revision::Revision;
+use fusebox_core::revision::{Digest, Revision};
 use tokio::sync::broadcast;
 
 use super::archive::{Archive, Place};
@@ -27,6 +28,30 @@ pub(super) struct Table {
     revision: Revision,
     catalog: Catalog,
     archive: Archive,
+    /// Of the live policies, kept up with each change.
+    sum: u64,
+}
+
+/// What an index lacks, and what it holds with it.
+#[derive(Debug, Default)]
+pub(super) struct Unindexed {
+    pub(super) summary: Summary,
+    /// What each policy is now; `None`: gone.
+    pub(super) changes: Vec<(PolicyId, Option<Arc<Stored>>)>,
+}
+
+/// The live policies as of a revision, in three numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Summary {
+    pub(super) revision: Revision,
+    pub(super) count: u64,
+    /// The wrapping sum of each policy's [`digest`], which does not depend on their order.
+    pub(super) sum: u64,
+}
+
+/// Of one policy as of its revision.
+pub(super) fn digest(stored: &Stored) -> u64 {
+    Digest::of([(stored.policy.id(), stored.revision)]).0
 }
 
 impl Table {
@@ -41,6 +66,7 @@ impl Table {
             revision: floor,
             catalog: Catalog::default(),
             archive: Archive::new(retention, floor),
+            sum: 0,
         }
     }
 
@@ -62,12 +88,23 @@ impl Table {
 
     /// Makes a version true that is number `index` of its write and takes `bytes` in a journal.
     pub(super) fn apply(&mut self, index: u32, version: Arc<Version>, bytes: usize) {
-        match &version.stored {
+        let replaced = match &version.stored {
             Some(stored) => self.catalog.insert(Arc::clone(stored)),
             None => self.catalog.remove(&version.id),
         };
+        let [replaced, stored] = [&replaced, &version.stored];
+        let [out, into] = [replaced, stored].map(|it| it.as_deref().map_or(0, digest));
+        self.sum = self.sum.wrapping_sub(out).wrapping_add(into);
         self.revision = self.revision.max(version.revision);
         self.archive.add(index, version, bytes);
+    }
+
+    pub(super) fn summary(&self) -> Summary {
+        Summary {
+            revision: self.revision,
+            count: self.catalog.len() as u64,
+            sum: self.sum,
+        }
     }
 
     /// Once all that was read back has been applied.
@@ -127,6 +164,8 @@ struct State {
     commits: u64,
     read_only: Option<Arc<str>>,
     figures: Figures,
+    /// What has changed since the index was last brought up; `None` while nobody keeps one.
+    unindexed: Option<HashSet<PolicyId>>,
 }
 
 impl Live {
@@ -139,6 +178,7 @@ impl Live {
                 commits: 0,
                 read_only: None,
                 figures: Figures::default(),
+                unindexed: None,
             }),
             busy: AtomicU64::new(0),
             lagged: Arc::default(),
@@ -264,6 +304,9 @@ impl Live {
         for Staged { committed, sizes } in writes {
             let versions = committed.versions.iter().zip(sizes);
             for (index, (version, bytes)) in (0..).zip(versions) {
+                if let Some(unindexed) = &mut state.unindexed {
+                    unindexed.insert(version.id.clone());
+                }
                 state.table.apply(index, Arc::clone(version), *bytes);
             }
             if let Some(feed) = &state.feed {
@@ -273,6 +316,45 @@ impl Live {
         }
         state.writes += writes.len() as u64;
         state.commits += u64::from(!writes.is_empty());
+    }
+
+    /// Begins to keep account for an index as of `applied`; whether what it lacks is known.
+    pub(super) fn follow_from(&self, applied: Revision) -> bool {
+        let mut state = self.write();
+        let Some(lacking) = state.table.archive.since(applied) else {
+            return false;
+        };
+        let versions = lacking.iter().flat_map(|write| &*write.versions);
+        state.unindexed = Some(versions.map(|version| version.id.clone()).collect());
+        true
+    }
+
+    /// All there is, for an index that is to be built; keeps account from here on.
+    pub(super) fn follow_from_now(&self) -> (Summary, Vec<Arc<Stored>>) {
+        let mut state = self.write();
+        state.unindexed = Some(HashSet::new());
+        let policies = state.table.catalog.iter().cloned().collect();
+        (state.table.summary(), policies)
+    }
+
+    /// What has changed since this was last asked; `None` if nothing.
+    pub(super) fn unindexed(&self) -> Option<Unindexed> {
+        let mut state = self.write();
+        let ids = std::mem::take(state.unindexed.as_mut()?);
+        let table = &state.table;
+        (!ids.is_empty()).then(|| Unindexed {
+            summary: table.summary(),
+            changes: ids
+                .into_iter()
+                .map(|id| (table.get(&id).cloned(), id))
+                .map(|(stored, id)| (id, stored))
+                .collect(),
+        })
+    }
+
+    /// Nobody keeps an index for the time being.
+    pub(super) fn stop_following(&self) {
+        self.write().unindexed = None;
     }
 
     /// From here on every read fails and every watch ends.

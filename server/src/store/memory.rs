@@ -9,7 +9,7 @@ use super::journal::CommitError;
 use super::live::{Live, Table};
 use super::local::{Life, Local};
 use super::record::random_incarnation;
-use super::writer::{Disk, Figures, Halt, Staged};
+use super::writer::{Disk, Figures, Halt};
 use super::{Clock, OpenError, Retention, Store};
 
 /// An empty store of a new incarnation.
@@ -24,11 +24,11 @@ pub fn open(clock: Clock, retention: Retention) -> Result<Arc<dyn Store>, OpenEr
 struct NoDisk;
 
 impl Disk for NoDisk {
+    fn begin(&mut self, _live: &Arc<Live>) {}
+
     fn commit(&mut self, _payload: &[u8]) -> Result<(), CommitError> {
         Ok(())
     }
-
-    fn index(&mut self, _writes: &[Staged]) {}
 
     fn tend(&mut self, _live: &Live) -> Result<(), Halt> {
         Ok(())
@@ -42,7 +42,7 @@ impl Disk for NoDisk {
         Figures::default()
     }
 
-    fn flush(&mut self) {}
+    fn end(&mut self) {}
 }
 
 #[cfg(test)]

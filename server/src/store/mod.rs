@@ -18,15 +18,15 @@
 //!                ── from here on it is true ──────────────────────────────────────────────────
 //!     3 publish  the live set changes and watchers hear of it, under one lock
 //!     4 answer   every caller of the batch
-//!     5 index    the batch's versions and the new manifest, one sled batch
 //! ```
 //!
 //! A commit that fails is taken back by cutting the journal to where it was. If that succeeds
 //! nothing was written, and the callers are told so; after a full disk the store is read-only until
 //! there is room, after anything else until it is opened anew. If it does not succeed the disk is in
-//! doubt: the callers hear [`AppendError::InDoubt`]. Nothing of a failed commit is published. The
-//! index comes last because nobody waits for it. If it fails, writes go on without it, and it is
-//! built anew.
+//! doubt: the callers hear [`AppendError::InDoubt`]. Nothing of a failed commit is published.
+//!
+//! The index follows in a thread of its own, a second behind. If it fails, writes go on without it,
+//! and it is built anew.
 //!
 //! # The past
 //!

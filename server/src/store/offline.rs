@@ -60,6 +60,7 @@ impl Inventory {
             table,
             end,
             torn,
+            length: _,
         } = contents;
         Self {
             file: file.to_owned(),
@@ -209,7 +210,7 @@ fn index(dir: &Path, contents: &Contents) -> Result<IndexState, OpenError> {
     copy_files(dir, copy.path()).map_err(OpenError::io("copy the index", dir))?;
     let index = match Index::open(copy.path().to_owned()) {
         Ok(index) => index,
-        Err(trouble) => return Ok(IndexState::Damaged(trouble.into_line())),
+        Err(trouble) => return Ok(IndexState::Damaged(trouble.line())),
     };
     agreement(&index, dir, contents)
 }
@@ -238,7 +239,7 @@ fn agreement(index: &Index, dir: &Path, contents: &Contents) -> Result<IndexStat
 
 /// An index that is behind is brought up by the next start, and only then comparable.
 fn agrees(index: &Index, table: &Table) -> bool {
-    index.applied() < table.revision() || index.holds(table.catalog().iter())
+    index.applied() < table.revision() || index.summary() == table.summary()
 }
 
 fn copy_files(from: &Path, to: &Path) -> std::io::Result<()> {

@@ -4,7 +4,7 @@
 //! second witness of what has been acknowledged, written apart and by other code, so that a journal
 //! that lost its end is found out; and it can be moved away at any time and is rebuilt. That is
 //! also why nothing here waits for sled's own sync, which is not one (it ends in
-//! `sync_file_range`): its background flush suffices, and what a power cut takes is written again.
+//! `sync_file_range`): what a power cut takes is written again.
 //!
 //! Sled 0.34 panics on some of the damage it meets, and after a truncation may open with keys
 //! missing or old. So every call into it goes through `survive`, each record has a checksum over
@@ -27,8 +27,9 @@ use fusebox_core::revision::{Incarnation, Revision};
 use self::record::{MANIFEST_KEY, Manifest};
 pub(super) use self::trouble::Trouble;
 use self::trouble::survive;
+use super::OpenError;
+use super::live::{Summary, Unindexed, digest};
 use super::record::{decode_stored, encode_stored};
-use super::{Committed, OpenError};
 use fusebox_core::key::PolicyId;
 
 /// Sled's cache, in bytes. Small: every record is read once, at the start.
@@ -94,27 +95,25 @@ impl Index {
         Ok(Self { dir, db, manifest })
     }
 
-    /// Makes one in `dir`, where none may be, and brings it to the disk.
+    /// Makes one of all `policies`, of which `summary` speaks, in `dir`, where none may be; brings it
+    /// to the disk.
     pub(super) fn build<'a>(
         dir: PathBuf,
         incarnation: Incarnation,
-        revision: Revision,
+        summary: Summary,
         policies: impl IntoIterator<Item = &'a Arc<Stored>>,
     ) -> Result<Self, Trouble> {
         let db = survive(|| config(&dir).open())?;
-        let mut manifest = Manifest::new(incarnation);
         let mut batch = ::sled::Batch::default();
         for (number, stored) in policies.into_iter().enumerate() {
             insert(&mut batch, stored);
-            manifest.count_in(stored);
             if number % BUILD_RECORDS == BUILD_RECORDS - 1 {
-                survive(|| db.apply_batch(std::mem::take(&mut batch)))?;
+                apply(&db, std::mem::take(&mut batch))?;
             }
         }
-        manifest.applied = revision;
+        let manifest = Manifest::new(incarnation, summary);
         batch.insert(MANIFEST_KEY, manifest.to_record());
-        survive(|| db.apply_batch(batch))?;
-        survive(|| db.flush())?;
+        apply(&db, batch)?;
         Ok(Self { dir, db, manifest })
     }
 
@@ -129,43 +128,40 @@ impl Index {
 
     /// The last revision applied.
     pub(super) fn applied(&self) -> Revision {
-        self.manifest.applied
+        self.manifest.summary.revision
     }
 
-    /// Whether it holds exactly `policies`, as of its revision.
-    pub(super) fn holds<'a>(&self, policies: impl Iterator<Item = &'a Arc<Stored>>) -> bool {
-        let mut other = Manifest::new(self.manifest.incarnation);
-        policies.for_each(|stored| other.count_in(stored));
-        other.applied = self.manifest.applied;
-        other == self.manifest
+    /// What it holds.
+    pub(super) fn summary(&self) -> Summary {
+        self.manifest.summary
     }
 
-    /// Applies writes that follow its revision, in one sled batch. Not to be used after an error.
-    pub(super) fn apply<'a>(
-        &mut self,
-        writes: impl IntoIterator<Item = &'a Committed>,
-    ) -> Result<(), Trouble> {
+    /// Takes in what it lacks, all or nothing, and brings it to the disk. Not to be used after an
+    /// error.
+    pub(super) fn apply(&mut self, lacking: &Unindexed) -> Result<(), Trouble> {
         let mut batch = ::sled::Batch::default();
-        for version in writes.into_iter().flat_map(|write| &*write.versions) {
-            self.manifest.follow(version);
-            match &version.stored {
+        for (id, stored) in &lacking.changes {
+            match stored {
                 Some(stored) => insert(&mut batch, stored),
-                None => batch.remove(key(&version.id).as_bytes()),
+                None => batch.remove(key(id).as_bytes()),
             }
         }
+        self.manifest = Manifest::new(self.manifest.incarnation, lacking.summary);
         batch.insert(MANIFEST_KEY, self.manifest.to_record());
-        survive(|| self.db.apply_batch(batch))
+        apply(&self.db, batch)
     }
 
     /// What it takes on the disk, in bytes; unknown to a sled in trouble.
     pub(super) fn bytes(&self) -> Option<u64> {
         survive(|| self.db.size_on_disk()).ok()
     }
+}
 
-    /// Brings it to the disk.
-    pub(super) fn flush(&self) -> Result<(), Trouble> {
-        survive(|| self.db.flush()).map(drop)
-    }
+/// One batch, and then all of it to the disk: sled has been seen to wait for itself for ever after
+/// many batches without a flush between them.
+fn apply(db: &::sled::Db, batch: ::sled::Batch) -> Result<(), Trouble> {
+    survive(|| db.apply_batch(batch))?;
+    survive(|| db.flush()).map(drop)
 }
 
 fn config(dir: &Path) -> ::sled::Config {
@@ -183,18 +179,21 @@ type Checked<T> = Result<T, Trouble>;
 /// Reads and checks every record, and the manifest against them.
 fn check(db: &::sled::Db) -> ::sled::Result<Checked<Manifest>> {
     let mut manifest = None;
-    let mut found = Manifest::new(Incarnation(0));
+    let mut found = Summary::default();
     for item in db.iter() {
         let (key, value) = item?;
         let read = match &*key {
             MANIFEST_KEY => Manifest::from_record(&value).map(|read| manifest = Some(read)),
-            _ => read_policy(&key, &value).map(|stored| found.count_in(&stored)),
+            _ => read_policy(&key, &value).map(|stored| {
+                found.count += 1;
+                found.sum = found.sum.wrapping_add(digest(&stored));
+            }),
         };
         if let Err(problem) = read {
             return Ok(Err(Trouble::Contents(problem)));
         }
     }
-    Ok(found.compare(manifest).map_err(Trouble::Contents))
+    Ok(Manifest::speaks_of(manifest, found).map_err(Trouble::Contents))
 }
 
 fn read_policy(found: &[u8], value: &[u8]) -> Result<Stored, String> {

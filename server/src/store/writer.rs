@@ -41,13 +41,12 @@ type Verdict = (oneshot::Sender<Answer>, Answer);
 
 /// What makes a commit outlive the process.
 pub(super) trait Disk: Send + 'static {
+    /// The first call, with what it is to keep.
+    fn begin(&mut self, live: &Arc<Live>);
+
     /// The commit: once it returns, `payload` survives a power cut. Not called again after an error
     /// that is not undone.
     fn commit(&mut self, payload: &[u8]) -> Result<(), CommitError>;
-
-    /// Copies the writes just committed and acknowledged to the second witness. If that fails,
-    /// nobody but [`Self::figures`] hears of it.
-    fn index(&mut self, writes: &[Staged]);
 
     /// Upkeep, now and then while nobody waits. Over an error no more writes are taken.
     fn tend(&mut self, live: &Live) -> Result<(), Halt>;
@@ -59,7 +58,7 @@ pub(super) trait Disk: Send + 'static {
     fn figures(&self) -> Figures;
 
     /// The last call.
-    fn flush(&mut self);
+    fn end(&mut self);
 }
 
 /// What a disk tells of itself.
@@ -139,6 +138,7 @@ impl<D: Disk> Writer<D> {
     /// Works until the queue is closed and empty; then flushes and lets go of the disk.
     pub(super) fn run(mut self) {
         let closing = CloseOnDrop(Arc::clone(&self.live));
+        self.disk.begin(&self.live);
         self.tend();
         loop {
             match self.requests.recv_timeout(TEND_EVERY) {
@@ -150,7 +150,7 @@ impl<D: Disk> Writer<D> {
                 self.tend();
             }
         }
-        self.disk.flush();
+        self.disk.end();
         drop(self.disk);
         drop(closing);
     }
@@ -180,7 +180,7 @@ impl<D: Disk> Writer<D> {
         self.tend_at = Instant::now() + TEND_EVERY;
     }
 
-    /// Steps 1 to 5, for `first` and whatever has queued up behind it.
+    /// Steps 1 to 4, for `first` and whatever has queued up behind it.
     fn take_batch(&mut self, first: Request) {
         let mut batch = Batch::new(&self.live, (self.clock)());
         batch.judge(first);
@@ -221,14 +221,11 @@ impl<D: Disk> Writer<D> {
         })
     }
 
-    /// Steps 3 to 5.
+    /// Steps 3 and 4.
     fn acknowledge(&mut self, writes: &[Staged], verdicts: Vec<Verdict>) {
         self.live.publish(writes);
         for (to, verdict) in verdicts {
             answer(to, verdict);
-        }
-        if !writes.is_empty() {
-            self.disk.index(writes);
         }
     }
 

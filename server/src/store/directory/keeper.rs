@@ -6,7 +6,7 @@
 //!     │        │ not built to its end, or behind all that is kept
 //!     │        └────────────────────────────────> removed
 //!     │ whole                                          │
-//!     ├── catch up with the journal                    └── build from the live policies
+//!     └── brought up                                   └── built from the live policies
 //! ```
 
 use std::fs;
@@ -16,10 +16,10 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use fusebox_core::policy::Stored;
-use fusebox_core::revision::{Incarnation, Revision};
+use fusebox_core::revision::Incarnation;
 
 use super::{INDEX_DIR, UNFINISHED_FILE};
-use crate::store::live::Table;
+use crate::store::live::{Summary, Table};
 use crate::store::sled::{Index, Trouble};
 use crate::store::{Clock, OpenError};
 
@@ -27,6 +27,8 @@ use crate::store::{Clock, OpenError};
 pub(super) const SET_ASIDE: &str = "sled.damaged-";
 /// Damaged indexes that are kept for people to look at; the oldest goes.
 pub(super) const MAX_SET_ASIDE: usize = 3;
+/// Bytes that must be free before what met a full disk is tried again.
+const ROOM_BYTES: u64 = 1024 * 1024;
 
 /// What is beside the journal.
 #[derive(Debug)]
@@ -58,11 +60,7 @@ impl Keeper {
     }
 
     /// Opens the index, or gets out of its way.
-    pub(super) fn open_index(
-        &mut self,
-        table: &Table,
-        journal: &Path,
-    ) -> Result<Beside, OpenError> {
+    pub(super) fn open_index(&self, table: &Table, journal: &Path) -> Result<Beside, OpenError> {
         if !self.index_dir().exists() {
             return Ok(Beside::Nothing);
         }
@@ -72,9 +70,9 @@ impl Keeper {
         let index = match Index::open(self.index_dir()) {
             Ok(index) => index,
             Err(trouble) if trouble.is_of_the_disk() => {
-                return Ok(Beside::Trouble(trouble.into_line().into()));
+                return Ok(Beside::Trouble(trouble.line().into()));
             }
-            Err(trouble) => return Ok(self.set_aside(&trouble.into_line())),
+            Err(trouble) => return Ok(self.set_aside(&trouble.line())),
         };
         if index.incarnation() != self.incarnation {
             let (found, own) = (index.incarnation(), self.incarnation);
@@ -90,69 +88,31 @@ impl Keeper {
                 applied: index.applied(),
             });
         }
+        if index.applied() == table.revision() && index.summary() != table.summary() {
+            drop(index);
+            return Ok(self.set_aside("its policies are not the journal's"));
+        }
         Ok(Beside::Index(index))
-    }
-
-    /// Makes what is beside the journal an index as of `table`, if it can be done.
-    pub(super) fn bring_up(&self, beside: Beside, table: &Table) -> Result<Index, Arc<str>> {
-        let beside = match beside {
-            Beside::Index(index) => self.catch_up(index, table),
-            beside => beside,
-        };
-        match beside {
-            Beside::Index(index) => Ok(index),
-            Beside::Trouble(reason) => {
-                tracing::error!(%reason, "no index for now; the journal holds everything");
-                Err(reason)
-            }
-            Beside::Nothing => {
-                let policies: Vec<_> = table.catalog().iter().cloned().collect();
-                self.build(table.revision(), &policies)
-            }
-        }
-    }
-
-    fn catch_up(&self, mut index: Index, table: &Table) -> Beside {
-        let (from, to) = (index.applied(), table.revision());
-        let Some(writes) = table.archive().since(from) else {
-            drop(index);
-            return self.clear();
-        };
-        if from < to {
-            tracing::info!(index = %index.dir().display(), %from, %to, "indexing the journal");
-            if let Err(trouble) = index.apply(&writes) {
-                drop(index);
-                return match trouble.is_of_the_disk() {
-                    true => Beside::Trouble(trouble.into_line().into()),
-                    false => self.set_aside(&trouble.into_line()),
-                };
-            }
-        }
-        if !index.holds(table.catalog().iter()) {
-            drop(index);
-            return self.set_aside("its policies are not the journal's");
-        }
-        Beside::Index(index)
     }
 
     /// Builds an index where none is.
     pub(super) fn build(
         &self,
-        revision: Revision,
+        summary: Summary,
         policies: &[Arc<Stored>],
-    ) -> Result<Index, Arc<str>> {
+    ) -> Result<Index, Trouble> {
         let mark = |error: io::Error| Trouble::Contents(format!("cannot be begun: {error}"));
-        let build = || {
-            fs::write(self.unfinished(), "").map_err(mark)?;
-            let (dir, life) = (self.index_dir(), self.incarnation);
-            let index = Index::build(dir, life, revision, policies)?;
-            fs::remove_file(self.unfinished()).map_err(mark)?;
-            Ok(index)
-        };
-        build().map_err(|trouble: Trouble| {
-            let reason: Arc<str> = trouble.into_line().into();
-            tracing::error!(%reason, "the index cannot be built; the journal holds everything");
-            reason
+        fs::write(self.unfinished(), "").map_err(mark)?;
+        let index = Index::build(self.index_dir(), self.incarnation, summary, policies)?;
+        fs::remove_file(self.unfinished()).map_err(mark)?;
+        Ok(index)
+    }
+
+    /// Whether it is worth trying to write again after the disk was full.
+    pub(super) fn has_room(&self) -> bool {
+        // A system that does not tell is asked by the next write.
+        rustix::fs::statvfs(&self.dir).map_or(true, |disk| {
+            disk.f_bavail.saturating_mul(disk.f_frsize) >= ROOM_BYTES
         })
     }
 

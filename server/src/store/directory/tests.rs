@@ -241,13 +241,21 @@ fn set_aside(dir: &Path) -> usize {
 
 /// Everything is there, now and at the next start; whether an index was set aside for it.
 fn opens_whole(dir: &TempDir, truth: &Truth) -> bool {
-    let journal = fs::read(journal_of(dir)).unwrap();
+    let journal = without_room(fs::read(journal_of(dir)).unwrap());
     assert_eq!(contents(&reopen(dir.path()).unwrap()), *truth);
     let aside = set_aside(dir.path());
     assert_eq!(contents(&reopen(dir.path()).unwrap()), *truth);
     assert_eq!(set_aside(dir.path()), aside, "the new index is whole");
     assert_eq!(fs::read(journal_of(dir)).unwrap(), journal);
     aside > 0
+}
+
+/// A journal's bytes without the room made ahead, as a store that closes leaves it. No frame ends
+/// with a zero here.
+fn without_room(mut journal: Vec<u8>) -> Vec<u8> {
+    let used = journal.iter().rposition(|&byte| byte != 0);
+    journal.truncate(used.map_or(0, |last| last + 1));
+    journal
 }
 
 /// Positions spread over `length` bytes, the same at every run.
@@ -400,6 +408,7 @@ fn sixty_four_appends_that_wait_together_take_one_sync() {
     });
     let vitals = store.vitals();
     assert_eq!((vitals.writes, vitals.commits), (64, 1));
+    drop(store);
     assert_eq!(frames(&fs::read(journal_of(&dir)).unwrap()), before + 1);
 }
 
@@ -457,7 +466,7 @@ fn the_journals_size_follows_what_is_kept() {
     let truth = contents(&store);
     let past = store.versions(&id("p3"), None, 99).unwrap();
     run(store.close());
-    assert!(size_of(&index_of(&dir)) < usize::try_from(INDEX_SLACK).unwrap());
+    assert!(size_of(&index_of(&dir)) < usize::try_from(indexer::SLACK_BYTES).unwrap());
     let store = open(dir.path(), fixture::clock(), few).unwrap();
     assert_eq!(contents(&store), truth);
     assert_eq!(store.versions(&id("p3"), None, 99).unwrap(), past);

@@ -138,7 +138,7 @@ impl Draft {
     /// Takes the name `path`, which is then still to be synced; the answer is the file, to be
     /// written on, and its length.
     pub(in crate::store) fn take_name(self, path: &Path) -> io::Result<(File, u64)> {
-        let file = File::options().append(true).open(&self.path)?;
+        let file = File::options().write(true).open(&self.path)?;
         let end = file.metadata()?.len();
         fs::rename(&self.path, path)?;
         Ok((file, end))

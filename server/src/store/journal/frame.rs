@@ -98,7 +98,9 @@ fn split_head(head: &[u8]) -> Option<(u32, u32)> {
 /// Someone could hide one in a policy's text. After a power cut in that very write the journal
 /// would be taken for damaged: a start refused, and nothing lost.
 pub(super) fn any_in(bytes: &[u8]) -> bool {
-    (0..bytes.len()).any(|at| begins(&bytes[at..]))
+    // None begins among the zeros at the end, of which there may be millions.
+    let last = bytes.iter().rposition(|&byte| byte != 0);
+    last.is_some_and(|last| (0..=last).any(|at| begins(&bytes[at..])))
 }
 
 fn begins(bytes: &[u8]) -> bool {

@@ -26,8 +26,10 @@ pub(in crate::store) struct Contents {
     pub(in crate::store) table: Table,
     /// Where the good frames end, in bytes.
     pub(in crate::store) end: u64,
-    /// Why what follows them is none.
+    /// Why what follows them is none; not if it is room made ahead.
     pub(in crate::store) torn: Option<String>,
+    /// How long the file is, in bytes.
+    pub(in crate::store) length: u64,
 }
 
 /// Reads the journal at `path` from end to end.
@@ -45,7 +47,7 @@ pub(super) fn read(path: &Path, retention: Retention) -> Result<Contents, OpenEr
         match reader.step()? {
             Found::Frame(payload) => reader.take_in(&payload, &mut place, &mut table)?,
             Found::End => break None,
-            Found::Bad(problem) => break Some(reader.torn(problem)?),
+            Found::Bad(problem) => break reader.torn(problem)?,
         }
     };
     if place.owed > 0 {
@@ -54,6 +56,7 @@ pub(super) fn read(path: &Path, retention: Retention) -> Result<Contents, OpenEr
     }
     table.settle();
     Ok(Contents {
+        length: reader.length,
         life: header.life,
         created: header.created,
         table,
@@ -108,6 +111,7 @@ struct Reader {
     path: PathBuf,
     /// Up to where the file ended when it was opened: it may be being written.
     file: BufReader<Take<File>>,
+    length: u64,
     /// Where the frame last read begins, in bytes.
     offset: u64,
     /// Where the next one begins.
@@ -118,12 +122,13 @@ impl Reader {
     fn open(path: &Path) -> Result<Self, OpenError> {
         let file = File::open(path).and_then(|file| {
             let bytes = file.metadata()?.len();
-            Ok(file.take(bytes))
+            Ok((file.take(bytes), bytes))
         });
-        let file = file.map_err(OpenError::io("open the journal", path))?;
+        let (file, length) = file.map_err(OpenError::io("open the journal", path))?;
         let mut reader = Self {
             path: path.to_owned(),
             file: BufReader::new(file),
+            length,
             offset: 0,
             next: MAGIC.len() as u64,
         };
@@ -199,12 +204,12 @@ impl Reader {
         Ok(())
     }
 
-    /// Decides what a bad frame is: the end of an interrupted write, or damage.
-    fn torn(&self, problem: String) -> Result<String, OpenError> {
+    /// Decides what a bad frame is: the end of an interrupted write, room made ahead, or damage.
+    fn torn(&self, problem: String) -> Result<Option<String>, OpenError> {
         let mut rest = Vec::new();
-        let end = self.end().map_err(|error| self.unreadable(error))?;
+
         // One byte more than a torn write can have, to see that there is more.
-        let bytes = (end - self.offset).min(TORN_BYTES + 1);
+        let bytes = (self.length - self.offset).min(TORN_BYTES + 1);
         let mut file = self.file.get_ref().get_ref();
         file.seek(SeekFrom::Start(self.offset))
             .and_then(|_| file.take(bytes).read_to_end(&mut rest))
@@ -213,14 +218,8 @@ impl Reader {
         if goes_on || rest.len() as u64 > TORN_BYTES {
             return Err(self.damaged(problem));
         }
-        Ok(problem)
-    }
-
-    /// Where the file ended when it was opened.
-    fn end(&self) -> io::Result<u64> {
-        let file = self.file.get_ref();
-        let mut position = file.get_ref();
-        Ok(position.stream_position()? + file.limit())
+        let is_room = rest.iter().all(|&byte| byte == 0);
+        Ok(Some(problem).filter(|_| !is_room))
     }
 
     fn damaged(&self, problem: impl Into<String>) -> OpenError {

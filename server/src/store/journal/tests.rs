@@ -72,6 +72,7 @@ fn written() -> Written {
     let mut lengths = vec![length()];
     for revisions in [1..=1, 2..=3, 4..=5] {
         journal.commit(&payload(revisions)).unwrap();
+        journal.trim().unwrap();
         lengths.push(length());
     }
     let bytes = fs::read(&file).unwrap();
@@ -150,6 +151,7 @@ fn a_tail_torn_at_any_byte_loses_the_unacknowledged_commit_alone() {
         let kept = fs::read(written.file()).unwrap();
         assert_eq!(kept, written.bytes[..written.last_frame()]);
         journal.commit(&payload([4])).unwrap();
+        journal.trim().unwrap();
         assert_eq!(after(&written.open().unwrap().1, 0), writes(1..=4));
     }
 }
@@ -219,6 +221,26 @@ fn more_than_one_write_could_leave_is_damage() {
     assert!(written.open_instead(&junk(longest)).is_ok());
     let (offset, _) = written.damage_in(&junk(longest + 1));
     assert_eq!(offset, written.bytes.len() as u64);
+}
+
+#[test]
+fn room_made_ahead_is_kept_and_written_into() {
+    let written = written();
+    let (mut journal, _) = written.open().unwrap();
+    let length = || fs::metadata(written.file()).unwrap().len();
+    journal.commit(&payload([6])).unwrap();
+    let (end, roomy) = (journal.bytes(), length());
+    assert!(roomy >= end + ROOM_STEP - 1000, "{roomy}");
+    drop(journal);
+    let (mut journal, table) = written.open().unwrap();
+    journal.cut_torn_tail().unwrap();
+    assert_eq!((journal.bytes(), length()), (end, roomy));
+    assert_eq!(table.revision(), Revision(6));
+    journal.commit(&payload([7])).unwrap();
+    assert_eq!(length(), roomy);
+    journal.trim().unwrap();
+    assert_eq!(length(), journal.bytes());
+    assert_eq!(after(&written.open().unwrap().1, 5), writes(6..=7));
 }
 
 #[test]
@@ -352,6 +374,7 @@ fn entries_of_one_revision_are_one_write_and_stay_within_a_frame() {
         payload
     });
     journal.commit(&encoded.concat()).unwrap();
+    journal.trim().unwrap();
     let (_, table) = written.open().unwrap();
     let [write] = &*after(&table, 5) else {
         panic!("one write");

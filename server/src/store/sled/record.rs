@@ -8,13 +8,11 @@
 //! The checksum covers the key, so that a record cannot pass for another's. A whole record may
 //! still be missing, or be an older one of the same key: sled's own recovery after a truncation
 //! does that. Hence the [`Manifest`]: how many records there are, and a sum over their ids and
-//! revisions that does not depend on their order and follows each write in constant time.
+//! revisions that does not depend on their order.
 
-use fusebox_core::key::PolicyId;
-use fusebox_core::policy::Stored;
-use fusebox_core::revision::{Digest, Incarnation, Revision};
+use fusebox_core::revision::{Incarnation, Revision};
 
-use crate::store::Version;
+use crate::store::live::Summary;
 
 /// Below every policy's key, since a namespace is never empty.
 pub(super) const MANIFEST_KEY: &[u8] = b"\0manifest";
@@ -61,70 +59,51 @@ fn checksum(key: &[u8], rest: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// What an index as of one revision must hold.
+/// What an index must hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Manifest {
     /// The store's life.
     pub(super) incarnation: Incarnation,
-    /// The last revision applied.
-    pub(super) applied: Revision,
-    count: u64,
-    /// The wrapping sum of each record's digest.
-    sum: u64,
+    /// Its live policies.
+    pub(super) summary: Summary,
 }
 
 impl Manifest {
-    /// Of an index without a record.
-    pub(super) fn new(incarnation: Incarnation) -> Self {
+    pub(super) fn new(incarnation: Incarnation, summary: Summary) -> Self {
         Self {
             incarnation,
-            applied: Revision::ZERO,
-            count: 0,
-            sum: 0,
+            summary,
         }
     }
 
-    /// Counts one more record.
-    pub(super) fn count_in(&mut self, stored: &Stored) {
-        self.count += 1;
-        let digest = digest(stored.policy.id(), stored.revision);
-        self.sum = self.sum.wrapping_add(digest);
-    }
-
-    /// Follows one version of a policy, the newest.
-    pub(super) fn follow(&mut self, version: &Version) {
-        self.applied = version.revision;
-        if let Some(replaced) = version.replaced {
-            self.count -= 1;
-            self.sum = self.sum.wrapping_sub(digest(&version.id, replaced));
-        }
-        if let Some(stored) = &version.stored {
-            self.count_in(stored);
-        }
-    }
-
-    /// What is `said` of an index, if that is what was found and counted here.
-    pub(super) fn compare(&self, said: Option<Self>) -> Result<Self, String> {
-        let count = self.count;
-        let said = said.ok_or_else(|| format!("it has {count} records and no manifest"))?;
+    /// The manifest, if there is one and it speaks of the records `found` and counted.
+    pub(super) fn speaks_of(manifest: Option<Self>, found: Summary) -> Result<Self, String> {
+        let count = found.count;
+        let manifest = manifest.ok_or_else(|| format!("it has {count} records and no manifest"))?;
+        let said = manifest.summary;
         if said.count != count {
             let said = said.count;
             return Err(format!("it has {count} records, its manifest says {said}"));
         }
-        if said.sum != self.sum {
-            let applied = said.applied;
+        if said.sum != found.sum {
+            let revision = said.revision;
             return Err(format!(
-                "its {count} records are not those of revision {applied}"
+                "its {count} records are not those of revision {revision}"
             ));
         }
-        Ok(said)
+        Ok(manifest)
     }
 
     /// The value under [`MANIFEST_KEY`].
     pub(super) fn to_record(self) -> Vec<u8> {
+        let Summary {
+            revision,
+            count,
+            sum,
+        } = self.summary;
         let mut body = Vec::with_capacity(MANIFEST_BYTES);
         body.extend(self.incarnation.0.to_be_bytes());
-        for number in [self.applied.0, self.count, self.sum] {
+        for number in [revision.0, count, sum] {
             body.extend(number.to_be_bytes());
         }
         wrap(MANIFEST_KEY, &body)
@@ -143,18 +122,15 @@ impl Manifest {
         let (numbers, []) = rest.as_chunks::<8>() else {
             return Err(short());
         };
-        let &[applied, count, sum] = numbers else {
+        let &[revision, count, sum] = numbers else {
             return Err(short());
         };
-        Ok(Self {
-            incarnation: Incarnation(u128::from_be_bytes(*incarnation)),
-            applied: Revision(u64::from_be_bytes(applied)),
+        let summary = Summary {
+            revision: Revision(u64::from_be_bytes(revision)),
             count: u64::from_be_bytes(count),
             sum: u64::from_be_bytes(sum),
-        })
+        };
+        let incarnation = Incarnation(u128::from_be_bytes(*incarnation));
+        Ok(Self::new(incarnation, summary))
     }
-}
-
-fn digest(id: &PolicyId, revision: Revision) -> u64 {
-    Digest::of([(id, revision)]).0
 }

@@ -30,11 +30,12 @@ impl From<::sled::Error> for Trouble {
 }
 
 impl Trouble {
-    pub(in crate::store) fn into_line(self) -> String {
+    /// What happened, in one line.
+    pub(in crate::store) fn line(&self) -> String {
         let (what, words) = match self {
             Self::Sled(error) => ("sled: ", error.to_string()),
-            Self::Panic(words) => ("sled panicked: ", words),
-            Self::Contents(problem) => ("", problem),
+            Self::Panic(words) => ("sled panicked: ", words.clone()),
+            Self::Contents(problem) => ("", problem.clone()),
         };
         let line = words.split_whitespace().collect::<Vec<_>>().join(" ");
         what.chars()
@@ -111,7 +112,7 @@ mod tests {
     use super::*;
 
     fn line(call: impl FnOnce() -> ::sled::Result<()>) -> String {
-        survive(call).unwrap_err().into_line()
+        survive(call).unwrap_err().line()
     }
 
     #[test]
@@ -135,6 +136,6 @@ mod tests {
         assert!(Trouble::Sled(::sled::Error::Io(full)).is_of_the_disk());
         let damage = Trouble::Panic("x".repeat(5000));
         assert!(!damage.is_of_the_disk());
-        assert!(damage.into_line().len() < 500);
+        assert!(damage.line().len() < 500);
     }
 }

@@ -30,6 +30,8 @@ enum End {
 }
 
 impl Disk for Stage {
+    fn begin(&mut self, _live: &Arc<Live>) {}
+
     fn commit(&mut self, payload: &[u8]) -> Result<(), CommitError> {
         let entries = record::decode_entries(payload).unwrap().len();
         self.begun.send(entries).unwrap();
@@ -47,8 +49,6 @@ impl Disk for Stage {
         }
     }
 
-    fn index(&mut self, _writes: &[Staged]) {}
-
     fn tend(&mut self, _live: &Live) -> Result<(), Halt> {
         Ok(())
     }
@@ -62,7 +62,7 @@ impl Disk for Stage {
         Figures::default()
     }
 
-    fn flush(&mut self) {}
+    fn end(&mut self) {}
 }
 
 /// A store, and its disk's strings.
