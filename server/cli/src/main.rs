@@ -19,6 +19,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// Decoding, judging and answering a write is mostly small allocations, from many threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A resilience control plane for fleets of services.
 #[derive(Debug, Parser)]
 #[command(name = "fusebox", version, arg_required_else_help = true)]

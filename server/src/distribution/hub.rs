@@ -35,11 +35,14 @@ pub(super) struct Edition {
 }
 
 impl Edition {
-    /// `snapshot`, whose policies have these sizes.
-    pub(super) fn new(snapshot: Arc<Snapshot>, sizes: &Sizes) -> Arc<Self> {
-        let ids = snapshot.policies.iter().map(|stored| stored.policy.id());
+    /// `snapshot`, whose policies have these sizes as far as they are known already.
+    pub(super) fn new(snapshot: Arc<Snapshot>, sizes: &mut Sizes) -> Arc<Self> {
+        let bytes = snapshot.policies.iter().map(|stored| {
+            let known = sizes.entry(stored.policy.id().clone());
+            *known.or_insert_with(|| size(stored))
+        });
         Arc::new(Self {
-            bytes: ids.filter_map(|id| sizes.get(id)).sum(),
+            bytes: bytes.sum(),
             snapshot,
             frame: OnceLock::new(),
         })
@@ -63,7 +66,7 @@ impl Edition {
     }
 }
 
-/// Bytes of each policy on the wire.
+/// Bytes on the wire of each policy that an edition holds, as it is now.
 pub(super) type Sizes = HashMap<PolicyId, usize>;
 
 /// All audiences.
@@ -88,7 +91,7 @@ impl Hub {
         policies: Vec<Arc<Stored>>,
     ) -> Self {
         let state = State {
-            sizes: sizes(&policies),
+            sizes: Sizes::new(),
             history: History::new(incarnation, adopted, revision, policies),
             channels: HashMap::new(),
         };
@@ -122,13 +125,15 @@ impl Hub {
 
     /// Starts again from the state at `revision`; tells every audience for which it is news.
     pub(super) fn rebuild(&self, revision: Revision, policies: Vec<Arc<Stored>>) -> usize {
-        let sizes = sizes(&policies);
         let history = History::new(self.incarnation, self.adopted, revision, policies);
-        self.lock().rebuild(history, sizes)
+        self.lock().rebuild(history)
     }
 
     /// Whether every audience that listens can be sent what it would have to hold with `set`.
     pub(super) fn admit(&self, set: &[Wanted<'_>]) -> Result<(), Crowded> {
+        if self.lock().channels.is_empty() {
+            return Ok(());
+        }
         let load = Load::new(set);
         let held = self.lock().held(set, &load);
         load.fits(&held)
@@ -147,7 +152,7 @@ impl State {
             return channel.subscribe();
         }
         let snapshot = self.history.snapshot(audience);
-        let (channel, editions) = watch::channel(Edition::new(snapshot, &self.sizes));
+        let (channel, editions) = watch::channel(Edition::new(snapshot, &mut self.sizes));
         self.channels.insert(audience.clone(), channel);
         editions
     }
@@ -155,11 +160,8 @@ impl State {
     fn apply(&mut self, write: &Committed) -> usize {
         let changes = write.versions.iter();
         let changes = changes.map(|version| (&version.id, version.stored.as_ref()));
-        for (id, stored) in changes.clone() {
-            match stored {
-                Some(stored) => self.sizes.insert(id.clone(), size(stored)),
-                None => self.sizes.remove(id),
-            };
+        for (id, _) in changes.clone() {
+            self.sizes.remove(id);
         }
         let touched = self.history.apply(write.revision, changes);
         for (audience, snapshot) in &touched {
@@ -168,7 +170,7 @@ impl State {
         touched.len()
     }
 
-    fn rebuild(&mut self, mut history: History, sizes: Sizes) -> usize {
+    fn rebuild(&mut self, mut history: History) -> usize {
         let held = |channel: &watch::Sender<Arc<Edition>>| channel.borrow().snapshot.digest;
         let channels = self.channels.iter();
         let news: Vec<_> = channels
@@ -176,16 +178,16 @@ impl State {
             .map(|(audience, held)| (history.snapshot(&audience), audience, held))
             .filter(|(snapshot, _, held)| snapshot.digest != *held)
             .collect();
-        (self.history, self.sizes) = (history, sizes);
+        (self.history, self.sizes) = (history, Sizes::new());
         for (snapshot, audience, _) in &news {
             self.publish(audience, Arc::clone(snapshot));
         }
         news.len()
     }
 
-    fn publish(&self, audience: &Audience, snapshot: Arc<Snapshot>) {
+    fn publish(&mut self, audience: &Audience, snapshot: Arc<Snapshot>) {
         if let Some(channel) = self.channels.get(audience) {
-            channel.send_replace(Edition::new(snapshot, &self.sizes));
+            channel.send_replace(Edition::new(snapshot, &mut self.sizes));
         }
     }
 
@@ -222,13 +224,6 @@ impl State {
 
 fn size(stored: &Stored) -> usize {
     stored_to_wire(stored).encoded_len()
-}
-
-fn sizes(policies: &[Arc<Stored>]) -> Sizes {
-    let sizes = policies
-        .iter()
-        .map(|stored| (stored.policy.id().clone(), size(stored)));
-    sizes.collect()
 }
 
 /// A place among an audience; given up when dropped.
