@@ -58,8 +58,10 @@ async fn tell(
         let news = news.map(|news| v1::WatchPoliciesResponse {
             message: Some(news),
         });
-        // An error says that nobody listens any more.
+        // An error says that nobody listens any more. In this order, so that a stop does not keep
+        // back the very status that tells of it.
         let gone = tokio::select! {
+            biased;
             sent = sender.send(news) => sent.is_err(),
             () = following.stopped() => true,
         };
