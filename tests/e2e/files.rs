@@ -5,27 +5,19 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
-use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::pin::Pin;
-use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use fusebox_proto::v1;
 use fusebox_proto::v1::policy_diff::Action;
 use fusebox_proto::v1::policy_service_server::{PolicyService, PolicyServiceServer};
-use fusebox_tests::lines::Stream;
-use fusebox_tests::process::{Process, hermetic};
+use fusebox_tests::home::Home;
+use fusebox_tests::ports;
 use fusebox_tests::server::{Options, Server};
-use fusebox_tests::{ports, tools};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tonic::{Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt};
-
-const LONG: Duration = Duration::from_secs(60);
 
 const PAYMENTS: &str = "\
 name: payments
@@ -37,75 +29,6 @@ rules:
   timeout:
     attempt: 0.8s
 ";
-
-/// What a command printed, and how it ended.
-struct Ended {
-    status: i32,
-    out: String,
-    err: String,
-}
-
-impl Ended {
-    fn assert_good(self) -> String {
-        assert_eq!(self.status, 0, "{}", self.err);
-        self.out
-    }
-
-    /// The lines on standard error; there is nothing on the other.
-    fn assert_refused(&self, status: i32) -> Vec<&str> {
-        assert_eq!(
-            (self.status, self.out.as_str()),
-            (status, ""),
-            "{}",
-            self.err
-        );
-        self.err.lines().collect()
-    }
-}
-
-/// A directory to work in, with files in it.
-struct Home(TempDir);
-
-impl Home {
-    fn new(files: &[(&str, &str)]) -> Self {
-        let home = Self(tempfile::tempdir().unwrap());
-        for (name, text) in files {
-            home.put(name, text.as_bytes());
-        }
-        home
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn put(&self, name: &str, bytes: &[u8]) {
-        let path = self.path(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, bytes).unwrap();
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).unwrap()
-    }
-
-    fn run(&self, arguments: &[&str]) -> Ended {
-        self.run_with(arguments, "")
-    }
-
-    fn run_with(&self, arguments: &[&str], input: &str) -> Ended {
-        let mut command = Command::new(tools::fusebox());
-        hermetic(&mut command).args(arguments).current_dir(&self.0);
-        let mut process = Process::spawn_with_input("fusebox", &mut command, input.into());
-        let status = process.wait_exit(LONG);
-        let lines = process.lines();
-        Ended {
-            status: status.code().unwrap_or_else(|| panic!("{status}")),
-            out: lines.text(Stream::Out),
-            err: lines.text(Stream::Err),
-        }
-    }
-}
 
 #[test]
 fn good_files_are_told_to_be_good_from_wherever_they_come() {

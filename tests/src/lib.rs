@@ -9,6 +9,7 @@
 //! | [`server`] | the real `fusebox serve` on free ports, killed, restarted, read |
 //! | [`caller`] | a real process that links the SDK, told what to call and read |
 //! | [`grpcurl`], [`operator`] | an operator's calls, by the tool an operator has |
+//! | [`home`] | a directory of files, and `fusebox` run in it |
 //! | [`oteltap`] | a real OTLP receiver, and what it was sent |
 //! | [`upstream`] | a dependency that fails as told |
 //! | [`chaos`], [`dice`] | writers that a server is killed under, what it owes them, and choices by a seed |
@@ -29,6 +30,7 @@ pub mod clock;
 pub mod dice;
 pub mod edges;
 pub mod grpcurl;
+pub mod home;
 pub mod http;
 pub mod lines;
 pub mod operator;

@@ -34,7 +34,7 @@ pub(crate) struct Wanted {
     /// Prune in this namespace alone
     #[arg(long, value_name = "NS", requires = "prune")]
     namespace: Option<String>,
-    /// Take files without any policy for what is meant
+    /// Accept files without any policy; with --prune, delete all that --owner has
     #[arg(long)]
     allow_empty: bool,
     /// How the difference is told
@@ -68,9 +68,7 @@ impl Wanted {
         validate_only: bool,
     ) -> Result<v1::ApplyPoliciesResponse, Failure> {
         let set = self.files.read()?;
-        if !self.allow_empty {
-            set.refuse_empty()?;
-        }
+        self.refuse_empty(&set)?;
         let request = self.author.sign(self.request(&set, validate_only))?;
         let response = self.remote.run(async |mut client| {
             let response = client.apply_policies(request).await;
@@ -81,6 +79,19 @@ impl Wanted {
         })?;
         self.tell(&response, validate_only)?;
         Ok(response)
+    }
+
+    /// No policy at all means to delete what there is, or nothing, or more often a wrong path.
+    fn refuse_empty(&self, set: &Set) -> Result<(), Failure> {
+        match &self.owner {
+            _ if self.allow_empty => Ok(()),
+            Some(owner) if set.entries.is_empty() => Err(Failure::told(format!(
+                "no policy in {}, so that everything of owner {owner:?} would be deleted; if that \
+                 is meant, say --allow-empty",
+                set.whence()
+            ))),
+            _ => set.refuse_empty(),
+        }
     }
 
     fn request(&self, set: &Set, validate_only: bool) -> v1::ApplyPoliciesRequest {

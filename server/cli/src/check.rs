@@ -1,14 +1,15 @@
 //! `fusebox check`: would these files be taken, and are they what was meant?
 //!
-//! It runs what a server runs, over a store of its own in memory that holds nothing but the files'
-//! policies, so that the same words are said before the merge as after it. It opens no connection.
+//! It is an `ApplyPolicies` that only validates, in this process and over an empty store, so that the
+//! same words are said before the merge as after it. It opens no connection.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use fusebox_server::control::{Control, Intent, Update};
+use fusebox_core::policy::Violations;
+use fusebox_server::control::{self, Applied, Control, ControlError, Intent, Warning};
 use fusebox_server::store::{Retention, memory};
 
 use crate::Failure;
@@ -24,15 +25,16 @@ pub(crate) struct Args {
     strict: bool,
 }
 
+type Errors = Vec<Finding>;
+type Warnings = Vec<Finding>;
+
 /// Says all that is wrong and odd; succeeds if nothing is wrong.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let set = args.files.read()?;
     set.refuse_empty()?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let (errors, warnings) = runtime.block_on(judged(&set))?;
-    if !errors.is_empty() {
-        return Err(Failure::told(tell(&errors)));
-    }
+    let warnings = runtime.block_on(judged(&set))?;
+    let warnings = warnings.map_err(|errors| Failure::told(tell(&errors)))?;
     for warning in &warnings {
         let Finding { at, field, message } = warning;
         eprintln!("{at}: {field}: warning: {message}");
@@ -57,53 +59,36 @@ pub(crate) fn many_policies(number: usize) -> String {
     }
 }
 
-/// What a server that holds these policies alone would refuse, and what it would warn of.
-async fn judged(set: &Set) -> Result<(Vec<Finding>, Vec<Finding>), Failure> {
+/// What a server that holds these policies alone would say to them as one set.
+async fn judged(set: &Set) -> Result<Result<Warnings, Errors>, Failure> {
     let store = memory::open(Arc::new(SystemTime::now), Retention::default())?;
-    let control = Control::new(store);
-    let mut errors = Vec::new();
-    // First all, so that each is then seen among all others.
-    for entry in &set.entries {
-        errors.extend(put(&control, entry, false).await.err());
-    }
-    if !errors.is_empty() {
-        return Ok((errors, Vec::new()));
-    }
-    let mut warnings = Vec::new();
-    for entry in &set.entries {
-        match put(&control, entry, true).await {
-            Ok(found) => warnings.extend(found),
-            Err(error) => errors.push(error),
-        }
-    }
-    Ok((errors, warnings))
-}
-
-async fn put(
-    control: &Control,
-    entry: &Entry,
-    validate_only: bool,
-) -> Result<Vec<Finding>, Finding> {
-    let Entry { policy, index, .. } = entry;
-    let update = Update {
-        id: policy.id().clone(),
-        etag: None,
-        allow_missing: true,
-        make: &|_| Ok(policy.clone()),
+    let mut found = Violations::none();
+    let Some(asked) = control::Set::new(&mut found, set.asked(), None) else {
+        return Ok(Err(located(set, &found)));
     };
     let intent = Intent {
         author: String::new(),
         source: String::new(),
-        validate_only,
+        validate_only: true,
     };
-    let written = control.update(update, intent).await;
-    let written = written.map_err(|error| {
-        let at = index.place("").clone();
-        Finding::new(at, "", error.to_string())
-    })?;
-    let warnings = written.warnings.into_iter().map(|warning| {
-        let at = index.place(&warning.field).clone();
-        Finding::new(at, warning.field, warning.description)
+    match Control::new(store).apply(&asked, intent).await {
+        Ok(applied) => Ok(Ok(warnings(set, &applied))),
+        Err(ControlError::Invalid(found)) => Ok(Err(located(set, &found))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn located(set: &Set, found: &Violations) -> Errors {
+    found.iter().map(|found| set.violation(found)).collect()
+}
+
+/// A set's answer has its policies in their order.
+fn warnings(set: &Set, applied: &Applied) -> Warnings {
+    let told = set.entries.iter().zip(&applied.diffs);
+    let told = told.flat_map(|(Entry { index, .. }, diff)| {
+        diff.warnings.iter().map(|Warning { field, description }| {
+            Finding::new(index.place(field).clone(), field, description)
+        })
     });
-    Ok(warnings.collect())
+    told.collect()
 }

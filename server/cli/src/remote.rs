@@ -7,7 +7,7 @@ use std::time::Duration;
 use fusebox_proto::v1::policy_service_client::PolicyServiceClient;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
 use crate::Failure;
@@ -95,8 +95,12 @@ impl Author {
     /// The request with its author.
     pub(crate) fn sign<T>(&self, message: T) -> Result<Request<T>, Failure> {
         let author = self.author.clone().unwrap_or_else(whoever_runs_this);
-        let value = AsciiMetadataValue::try_from(author.as_str()).map_err(|_| {
-            let line = format!("--author must be printable ASCII (found {author:?})");
+        // A header takes other bytes, too; a server then puts the address in the author's place.
+        let printable = |c: char| c.is_ascii_graphic() || c == ' ';
+        let fit = author.chars().all(printable) && !author.trim().is_empty();
+        let value = AsciiMetadataValue::try_from(author.as_str()).ok();
+        let value = value.filter(|_| fit).ok_or_else(|| {
+            let line = format!("--author must be a name in printable ASCII (found {author:?})");
             Failure::usage(&io::Error::other(line))
         })?;
         let mut request = Request::new(message);
@@ -129,10 +133,31 @@ pub(crate) fn refusal(status: &Status, locate: impl Fn(&str, &str) -> Option<Fin
         })
         .collect();
     if findings.is_empty() {
-        let (code, message) = (status.code(), one_line(status.message()));
-        return Failure::told(format!("the server refused: {message} ({code:?})"));
+        return Failure::told(plainly(status));
     }
     tell(&findings);
     let errors = counted(findings.len(), "error");
     Failure::told(format!("the server refused: {errors}; nothing was changed"))
+}
+
+/// A refusal without fields, or why there is not even that.
+fn plainly(status: &Status) -> String {
+    let (code, message) = (status.code(), one_line(status.message()));
+    let silent = |reason: &str| {
+        format!(
+            "the server did not answer: {}; see that --server or FUSEBOX_ADDR names its gRPC port, \
+             7070 by default, and try again: what is done already is not done twice",
+            one_line(reason)
+        )
+    };
+    match (code, status.source()) {
+        // Made on this side: nothing that answers there has said so.
+        (Code::Cancelled, _) => silent(&format!("nothing came within {} s", ANSWER.as_secs())),
+        (_, Some(source)) => silent(&root(source)),
+        (Code::Unimplemented, None) => format!(
+            "the server does not know this request: {message} ({code:?}); see that --server or \
+             FUSEBOX_ADDR names a `fusebox serve` no older than this program"
+        ),
+        _ => format!("the server refused: {message} ({code:?})"),
+    }
 }

@@ -103,17 +103,13 @@ impl Prune {
         let Asked { index, policy, .. } = asked;
         if policy.owner() != self.owner {
             let field = format!("policies[{index}].owner");
-            let bound = "must be the request's owner, whose policies are pruned";
+            let bound = format!("must be {:?}, whose policies are pruned", self.owner);
             found.add(field, format!("{:?}", policy.owner()), bound);
         }
         let namespace = &policy.id().namespace;
-        if self
-            .namespace
-            .as_ref()
-            .is_some_and(|only| only != namespace)
-        {
+        if let Some(only) = self.namespace.as_ref().filter(|only| *only != namespace) {
             let field = format!("policies[{index}].namespace");
-            let bound = "must be the request's namespace, in which policies are pruned";
+            let bound = format!("must be {only}, in which policies are pruned");
             found.add(field, namespace, bound);
         }
     }

@@ -162,7 +162,7 @@ fn listed(revisions: &[Revision]) -> String {
 
 fn in_words(found: Option<Revision>) -> String {
     found.map_or_else(
-        || "it does not exist".to_owned(),
+        || "the policy does not exist".to_owned(),
         |revision| format!("its revision is {revision}"),
     )
 }

@@ -32,7 +32,7 @@ pub(crate) enum WriteError {
     #[error(transparent)]
     Text(#[from] InvalidJson),
     /// The system refused.
-    #[error("{0}: {1}")]
+    #[error("{0}: cannot be read or written: {1}")]
     Io(PathBuf, io::Error),
 }
 

@@ -12,7 +12,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use fusebox_core::policy::Violation;
 use fusebox_proto::v1;
+use fusebox_server::control::{Asked, MAX_SET};
 use prost::Message;
 
 use crate::Failure;
@@ -75,19 +77,28 @@ impl Files {
     }
 }
 
-/// Most policies of one ApplyPolicies, and most bytes, as the contract has it.
-const MAX_POLICIES: usize = 2000;
+/// Most bytes of one ApplyPolicies, as the contract has it.
 const MAX_POLICIES_BYTES: usize = 1024 * 1024;
 
 impl Set {
     /// Files without a policy are more often a wrong path than a wish.
     pub(crate) fn refuse_empty(&self) -> Result<(), Failure> {
         if self.entries.is_empty() {
-            let files = counted(self.files, "file");
-            let line = format!("no policy in {files}; name files or directories that have some");
-            return Err(Failure::told(line));
+            let line = "name files or directories that have some";
+            return Err(Failure::told(format!(
+                "no policy in {}; {line}",
+                self.whence()
+            )));
         }
         Ok(())
+    }
+
+    /// What was read, for an error.
+    pub(crate) fn whence(&self) -> String {
+        match self.files {
+            0 => "0 files (of a directory, *.yaml, *.yml and *.json are read)".to_owned(),
+            files => counted(files, "file"),
+        }
     }
 
     /// What one write can take.
@@ -98,12 +109,12 @@ impl Set {
             .iter()
             .map(|entry| entry.wire.encoded_len())
             .sum();
-        if policies <= MAX_POLICIES && bytes <= MAX_POLICIES_BYTES {
+        if policies <= MAX_SET && bytes <= MAX_POLICIES_BYTES {
             return Ok(());
         }
         Err(Failure::told(format!(
             "{policies} policies of {bytes} bytes are too many for one write, which takes \
-             {MAX_POLICIES} of {MAX_POLICIES_BYTES} bytes; apply them in parts"
+             {MAX_SET} of {MAX_POLICIES_BYTES} bytes; apply them in parts"
         )))
     }
 
@@ -115,14 +126,43 @@ impl Set {
             .collect()
     }
 
+    /// As they are judged, but for the etags: only a server knows whether those still hold.
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        let entries = self.entries.iter().enumerate();
+        let asked = entries.map(|(index, entry)| Asked {
+            index,
+            policy: entry.policy.clone(),
+            etag: None,
+        });
+        asked.collect()
+    }
+
     /// What a server says of a field of its request, at the place of that field in a file; `None`
     /// if it is about none of these policies.
     pub(crate) fn finding(&self, field: &str, message: &str) -> Option<Finding> {
-        let (number, rest) = field.strip_prefix("policies[")?.split_once(']')?;
-        let entry = self.entries.get(number.parse::<usize>().ok()?)?;
-        let field = rest.strip_prefix('.').unwrap_or(rest);
+        let (entry, field) = self.entry_of(field)?;
         let at = entry.index.place(field).clone();
         Some(Finding::new(at, field, message))
+    }
+
+    /// The same of what was found here, with what is written there.
+    pub(crate) fn violation(&self, found: &Violation) -> Finding {
+        let Some((entry, field)) = self.entry_of(&found.field) else {
+            let at = Place::whole(&"request".into());
+            return Finding::new(at, &found.field, found.describe(&found.value));
+        };
+        let found = Violation {
+            field: field.to_owned(),
+            ..found.clone()
+        };
+        policy::semantic(&entry.index, &found)
+    }
+
+    /// The policy that a path from the request on leads into, and the rest of the path.
+    fn entry_of<'f>(&self, field: &'f str) -> Option<(&Entry, &'f str)> {
+        let (number, rest) = field.strip_prefix("policies[")?.split_once(']')?;
+        let entry = self.entries.get(number.parse::<usize>().ok()?)?;
+        Some((entry, rest.strip_prefix('.').unwrap_or(rest)))
     }
 }
 

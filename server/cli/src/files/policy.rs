@@ -155,7 +155,7 @@ fn follows(told: &[Finding], violation: &fusebox_core::policy::Violation) -> boo
 }
 
 /// A violation at the line of its field, with what is written there.
-pub(crate) fn semantic(index: &Index, violation: &fusebox_core::policy::Violation) -> Finding {
+pub(super) fn semantic(index: &Index, violation: &fusebox_core::policy::Violation) -> Finding {
     let written = index.text(&violation.field).map(shown);
     let value = written.unwrap_or_else(|| violation.value.clone());
     let at = index.place(&violation.field).clone();

@@ -87,6 +87,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         .into_iter()
         .map(|made| made.policy)
         .collect();
+    if policies.is_empty() {
+        let line = "is it a gRPC service config, with a methodConfig?";
+        return Err(Failure::told(format!(
+            "no policy can be made of {file}; {line}"
+        )));
+    }
     args.target.write(&policies, &heads)?;
     eprintln!(
         "{file}: {}; {} keys translated, {} approximated, {} without a counterpart",
