@@ -244,7 +244,7 @@ impl Rooms {
     fn routes(&self, stop: CancellationToken) -> Routes {
         let control = Control::new(Arc::clone(&self.store)).until(stop);
         rpc::routes(rpc::Parts {
-            control: Arc::new(control.with_room(Arc::clone(&self.distribution) as _)),
+            control: Arc::new(control),
             distribution: Arc::clone(&self.distribution),
             fleet: Arc::clone(&self.fleet),
             health: self.health.clone(),

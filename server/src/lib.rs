@@ -7,7 +7,6 @@
 //! | [`config`] | what a server is told, from which source |
 //! | [`store`] | keeps policies and issues revisions |
 //! | [`control`] | judges what an operator wants changed |
-//! | [`room`] | whether there is room for one more policy |
 //! | [`distribution`] | brings every change to the processes it concerns |
 //! | [`fleet`] | the aggregate of what they report |
 //! | [`rpc`] | gRPC in and out of these three |
@@ -24,7 +23,6 @@ pub mod config;
 pub mod control;
 pub mod distribution;
 pub mod fleet;
-pub mod room;
 pub mod rpc;
 pub mod store;
 pub mod telemetry;

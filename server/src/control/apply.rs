@@ -25,7 +25,6 @@ use prost::Message;
 use super::{
     Control, ControlError, Intent, MAX_NEIGHBOURS, MAX_TRIES, Query, Warning, check_etag, warnings,
 };
-use crate::room::Wanted;
 use crate::store::{AppendError, Cause, Change, Expect, Proposal, Step};
 
 /// Policies of one set.
@@ -167,18 +166,16 @@ impl Diff {
         self.action() != Action::Unchanged
     }
 
-    /// The step that does it, if there is anything to do.
-    fn step(&self) -> Option<Step> {
+    /// The step that does it; also of one that is to stay as it is, so that it is as planned once
+    /// the set is written.
+    fn step(&self) -> Step {
         let seen = self.before.as_ref().map(|stored| stored.revision);
         let expect = seen.map_or(Expect::Absent, Expect::Exactly);
-        self.changes().then(|| match &self.after {
+        match &self.after {
+            _ if !self.changes() => Step::keep(self.id.clone(), expect),
             Some(policy) => Step::put(policy.clone(), expect),
             None => Step::delete(self.id.clone(), expect),
-        })
-    }
-
-    fn wanted(&self) -> Wanted<'_> {
-        (&self.id, self.after.as_ref())
+        }
     }
 }
 
@@ -220,22 +217,26 @@ impl Control {
         let mut tries = 0;
         loop {
             let mut diffs = self.plan(set)?;
-            let steps: Vec<_> = diffs.iter().filter_map(Diff::step).collect();
-            let changed = diffs.iter().filter(|diff| diff.changes());
-            self.admit(&changed.map(Diff::wanted).collect::<Vec<_>>())?;
+            let steps: Vec<_> = diffs.iter().map(Diff::step).collect();
+            let changes = diffs.iter().any(Diff::changes);
             fits_in_a_message(&steps, &intent)?;
             self.warn_of(&mut diffs).await?;
-            if intent.validate_only || steps.is_empty() {
+            if !changes {
                 let revision = self.store.revision();
                 return Ok(Applied { diffs, revision });
             }
             let by = intent.clone().by(Cause::Apply);
+            let proposal = Proposal { steps, by };
             tries += 1;
-            match self.store.append(Proposal { steps, by }).await {
-                Ok(committed) => {
-                    let revision = committed.revision;
-                    return Ok(Applied { diffs, revision });
+            let written = match intent.validate_only {
+                true => self.store.judge(proposal).map(|()| self.store.revision()),
+                false => {
+                    let committed = self.store.append(proposal).await;
+                    committed.map(|committed| committed.revision)
                 }
+            };
+            match written {
+                Ok(revision) => return Ok(Applied { diffs, revision }),
                 Err(AppendError::Conflict { id, found, .. }) => match set.etag_of(&id) {
                     Some(etag) => return Err(ControlError::aborted(id.clone(), etag, found)),
                     None if tries == MAX_TRIES => return Err(ControlError::Contended(id)),
@@ -315,6 +316,7 @@ fn fits_in_a_message(steps: &[Step], intent: &Intent) -> Result<(), ControlError
         let policy = match &step.change {
             // Its author stands in the policy, too.
             Change::Put(policy) => author + policy_to_wire(policy).encoded_len(),
+            Change::Keep(_) => return 0,
             Change::Delete(_) => 0,
         };
         who + author + policy + CHANGE_BYTES

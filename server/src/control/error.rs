@@ -5,8 +5,7 @@ use fusebox_core::policy::Violations;
 use fusebox_core::revision::Revision;
 
 use super::{MAX_TOLD_BYTES, MAX_TRIES, MAX_WATCHES};
-use crate::room::Crowded;
-use crate::store::{AppendError, ReadError};
+use crate::store::{AppendError, Crowded, ReadError};
 
 /// Why a request was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -131,6 +130,7 @@ impl From<AppendError> for ControlError {
             AppendError::Conflict { id, .. } => Self::Contended(id),
             AppendError::TooLarge { .. } => Self::TooLarge(error),
             AppendError::TooMuch { .. } | AppendError::TooMany { .. } => Self::TooMuch(error),
+            AppendError::Crowded(crowded) => Self::Crowded(crowded),
             AppendError::Busy => Self::Busy(error),
             AppendError::Unfit { .. } | AppendError::Malformed => Self::Broken(error.to_string()),
             AppendError::InDoubt { .. } => {

@@ -34,7 +34,6 @@ use fusebox_core::revision::Revision;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::room::{Room, Wanted};
 use crate::store::{AppendError, Committed, Expect, Page, Proposal, Provenance, Step, Store};
 
 pub use crate::store::{Cause, Query, Version};
@@ -51,7 +50,6 @@ pub const MAX_TRIES: u32 = 8;
 /// Policies as their operators see them.
 pub struct Control {
     store: Arc<dyn Store>,
-    room: Option<Arc<dyn Room>>,
     watches: Arc<Semaphore>,
     stop: CancellationToken,
 }
@@ -123,7 +121,6 @@ impl Control {
     pub fn new(store: Arc<dyn Store>) -> Self {
         Self {
             store,
-            room: None,
             watches: Arc::new(Semaphore::new(MAX_WATCHES)),
             stop: CancellationToken::new(),
         }
@@ -133,15 +130,6 @@ impl Control {
     #[must_use]
     pub fn until(self, stop: CancellationToken) -> Self {
         Self { stop, ..self }
-    }
-
-    /// The same, refusing what `room` does not admit.
-    #[must_use]
-    pub fn with_room(self, room: Arc<dyn Room>) -> Self {
-        Self {
-            room: Some(room),
-            ..self
-        }
     }
 
     /// Creates a policy that must not exist yet.
@@ -275,11 +263,14 @@ impl Control {
         cause: Cause,
     ) -> Result<Written, Lost> {
         let warnings = self.warnings(&policy)?;
-        self.admit(&[(policy.id(), Some(&policy))])?;
-        let outcome = if intent.validate_only {
+        let validate_only = intent.validate_only;
+        let by = intent.by(cause);
+        let outcome = if validate_only {
+            let step = Step::put(policy.clone(), expect);
+            self.store.judge(Proposal::one(step, by))?;
             Outcome::Checked(Box::new(policy))
         } else {
-            self.commit(policy, expect, intent.by(cause)).await?
+            self.commit(policy, expect, by).await?
         };
         Ok(Written { outcome, warnings })
     }
@@ -300,18 +291,7 @@ impl Control {
     }
 
     async fn propose(&self, proposal: Proposal) -> Result<Committed, Lost> {
-        let answer = self.store.append(proposal).await;
-        answer.map_err(|error| match error {
-            AppendError::Conflict { found, .. } => Lost::Race(found),
-            error => Lost::Other(error.into()),
-        })
-    }
-
-    fn admit(&self, set: &[Wanted<'_>]) -> Result<(), ControlError> {
-        match &self.room {
-            Some(room) => Ok(room.admit(set)?),
-            None => Ok(()),
-        }
+        Ok(self.store.append(proposal).await?)
     }
 
     fn warnings(&self, policy: &Policy) -> Result<Vec<Warning>, ControlError> {
@@ -332,6 +312,15 @@ enum Lost {
     /// Somebody came in between; the policy now has this revision, or is gone.
     Race(Option<Revision>),
     Other(ControlError),
+}
+
+impl From<AppendError> for Lost {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Conflict { found, .. } => Self::Race(found),
+            error => Self::Other(error.into()),
+        }
+    }
 }
 
 impl From<ControlError> for Lost {

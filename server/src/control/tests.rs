@@ -118,6 +118,10 @@ impl Store for Contested {
         self.store.append(proposal)
     }
 
+    fn judge(&self, proposal: Proposal) -> Result<(), AppendError> {
+        self.store.judge(proposal)
+    }
+
     fn get(&self, id: &PolicyId) -> Result<Option<Arc<Stored>>, ReadError> {
         self.store.get(id)
     }

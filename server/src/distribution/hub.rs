@@ -12,51 +12,28 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use fusebox_core::key::PolicyId;
 use fusebox_core::policy::Stored;
 use fusebox_core::revision::{Incarnation, Revision};
 use fusebox_core::sync::{Audience, History, Snapshot};
-use fusebox_proto::convert::policy::stored_to_wire;
-use prost::Message;
 use tokio::sync::watch;
 
 use super::frame::Frame;
-use super::space::{Held, Load};
-use crate::room::{Crowded, Wanted};
 use crate::store::Committed;
 
 /// One audience's snapshot, and its bytes once somebody has asked for them.
 #[derive(Debug)]
 pub(super) struct Edition {
     pub(super) snapshot: Arc<Snapshot>,
-    /// Of all its policies together.
-    bytes: usize,
     frame: OnceLock<Frame>,
 }
 
 impl Edition {
-    /// `snapshot`, whose policies have these sizes as far as they are known already.
-    pub(super) fn new(snapshot: Arc<Snapshot>, sizes: &mut Sizes) -> Arc<Self> {
-        let bytes = snapshot.policies.iter().map(|stored| {
-            let known = sizes.entry(stored.policy.id().clone());
-            *known.or_insert_with(|| size(stored))
-        });
+    /// Of `snapshot`, not encoded yet.
+    pub(super) fn new(snapshot: Arc<Snapshot>) -> Arc<Self> {
         Arc::new(Self {
-            bytes: bytes.sum(),
             snapshot,
             frame: OnceLock::new(),
         })
-    }
-
-    /// Of all its policies together.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    pub(super) fn holds(&self, id: &PolicyId) -> bool {
-        let policies = &self.snapshot.policies;
-        let found = policies.binary_search_by(|stored| stored.policy.id().cmp(id));
-        found.is_ok()
     }
 
     /// The whole set, encoded by the first who asks.
@@ -65,9 +42,6 @@ impl Edition {
         self.frame.get_or_init(encode).clone()
     }
 }
-
-/// Bytes on the wire of each policy that an edition holds, as it is now.
-pub(super) type Sizes = HashMap<PolicyId, usize>;
 
 /// All audiences.
 pub(super) struct Hub {
@@ -78,7 +52,6 @@ pub(super) struct Hub {
 
 struct State {
     history: History,
-    sizes: Sizes,
     channels: HashMap<Audience, watch::Sender<Arc<Edition>>>,
 }
 
@@ -91,7 +64,6 @@ impl Hub {
         policies: Vec<Arc<Stored>>,
     ) -> Self {
         let state = State {
-            sizes: Sizes::new(),
             history: History::new(incarnation, adopted, revision, policies),
             channels: HashMap::new(),
         };
@@ -129,16 +101,6 @@ impl Hub {
         self.lock().rebuild(history)
     }
 
-    /// Whether every audience that listens can be sent what it would have to hold with `set`.
-    pub(super) fn admit(&self, set: &[Wanted<'_>]) -> Result<(), Crowded> {
-        if self.lock().channels.is_empty() {
-            return Ok(());
-        }
-        let load = Load::new(set);
-        let held = self.lock().held(set, &load);
-        load.fits(&held)
-    }
-
     // A poisoned lock is taken all the same: at worst one audience was not told of one change, and
     // the next one tells it.
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -152,7 +114,7 @@ impl State {
             return channel.subscribe();
         }
         let snapshot = self.history.snapshot(audience);
-        let (channel, editions) = watch::channel(Edition::new(snapshot, &mut self.sizes));
+        let (channel, editions) = watch::channel(Edition::new(snapshot));
         self.channels.insert(audience.clone(), channel);
         editions
     }
@@ -160,9 +122,6 @@ impl State {
     fn apply(&mut self, write: &Committed) -> usize {
         let changes = write.versions.iter();
         let changes = changes.map(|version| (&version.id, version.stored.as_ref()));
-        for (id, _) in changes.clone() {
-            self.sizes.remove(id);
-        }
         let touched = self.history.apply(write.revision, changes);
         for (audience, snapshot) in &touched {
             self.publish(audience, Arc::clone(snapshot));
@@ -178,16 +137,16 @@ impl State {
             .map(|(audience, held)| (history.snapshot(&audience), audience, held))
             .filter(|(snapshot, _, held)| snapshot.digest != *held)
             .collect();
-        (self.history, self.sizes) = (history, Sizes::new());
+        self.history = history;
         for (snapshot, audience, _) in &news {
             self.publish(audience, Arc::clone(snapshot));
         }
         news.len()
     }
 
-    fn publish(&mut self, audience: &Audience, snapshot: Arc<Snapshot>) {
+    fn publish(&self, audience: &Audience, snapshot: Arc<Snapshot>) {
         if let Some(channel) = self.channels.get(audience) {
-            channel.send_replace(Edition::new(snapshot, &mut self.sizes));
+            channel.send_replace(Edition::new(snapshot));
         }
     }
 
@@ -198,32 +157,6 @@ impl State {
             self.history.forget(audience);
         }
     }
-
-    /// What those audiences hold that `load` can concern, and how big what `set` replaces is.
-    fn held<'a>(&self, set: &[Wanted<'a>], load: &Load<'_>) -> Held<'a> {
-        let now = |(audience, channel): (&Audience, &watch::Sender<Arc<Edition>>)| {
-            (audience.clone(), Arc::clone(&channel.borrow()))
-        };
-        let channels = &self.channels;
-        let editions = match load.audiences() {
-            Some(only) => only
-                .filter_map(|audience| channels.get_key_value(audience))
-                .map(now)
-                .collect(),
-            None => channels.iter().map(now).collect(),
-        };
-        let sizes = set
-            .iter()
-            .filter_map(|(id, _)| Some((*id, *self.sizes.get(id)?)));
-        Held {
-            editions,
-            sizes: sizes.collect(),
-        }
-    }
-}
-
-fn size(stored: &Stored) -> usize {
-    stored_to_wire(stored).encoded_len()
 }
 
 /// A place among an audience; given up when dropped.

@@ -30,7 +30,6 @@ mod hub;
 mod outbox;
 mod seats;
 mod session;
-mod space;
 mod standing;
 mod tally;
 mod watchdog;
@@ -43,7 +42,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::fleet::{self, FleetWatch};
-use crate::room::{Crowded, Room, Wanted};
 use crate::store::{ReadError, Store};
 
 pub(crate) use end::{End, Refused};
@@ -57,8 +55,6 @@ use tally::Tally;
 
 /// Streams, from their first byte to their last, of one server.
 pub const MAX_SESSIONS: usize = 20_000;
-/// Bytes of policies in one snapshot; a write that would make it more is refused.
-pub const MAX_SNAPSHOT_BYTES: usize = 1024 * 1024;
 /// Operations one session may declare.
 pub const MAX_DECLARED: usize = 1000;
 /// In how long the first message of a stream must come.
@@ -192,12 +188,6 @@ impl Distribution {
     /// What sessions have been through.
     pub fn tally(&self) -> DistributionTally {
         self.tally.read()
-    }
-}
-
-impl Room for Distribution {
-    fn admit(&self, set: &[Wanted<'_>]) -> Result<(), Crowded> {
-        self.hub.admit(set)
     }
 }
 

@@ -141,7 +141,7 @@ mod tests {
             digest: Digest(digest),
             policies: Vec::new(),
         };
-        Edition::new(Arc::new(snapshot), &mut Default::default())
+        Edition::new(Arc::new(snapshot))
     }
 
     fn refused(policy: &str) -> RefusedPolicy {

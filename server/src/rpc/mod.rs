@@ -13,7 +13,6 @@
 //! let fleet        = Arc::new(FleetWatch::new(pace.report_interval));
 //! let distribution = Distribution::start(store, pace, fleet, stop)?;       // spawns its follower
 //! let control      = Control::new(store)
-//!                        .with_room(distribution.clone())                  // 1 MiB snapshots
 //!                        .until(stop);                                     // watches end
 //! let health       = Health::new();
 //! let routes       = rpc::routes(Parts { control, distribution, fleet, health: health.clone() });

@@ -155,10 +155,10 @@ fn cut(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use fusebox_core::key::{PolicyId, Service};
+    use fusebox_core::key::PolicyId;
 
     use super::*;
-    use crate::room::{Crowded, CrowdedAudience};
+    use crate::store::{Crowded, CrowdedService};
 
     #[test]
     fn however_much_is_wrong_a_status_fits_into_its_trailers() {
@@ -182,15 +182,12 @@ mod tests {
         use crate::store::AppendError;
         let id = PolicyId::new("default", "a").unwrap();
         let reason: std::sync::Arc<str> = "the disk is full".into();
-        let audience = CrowdedAudience {
+        let service = CrowdedService {
             namespace: id.namespace.clone(),
-            service: Service::new("checkout").unwrap(),
+            service: Some("checkout".into()),
             bytes: 2,
         };
-        let crowded = Crowded {
-            audiences: vec![audience],
-            max: 1,
-        };
+        let crowded = AppendError::Crowded(Crowded(vec![service]));
         let (too_large, unfit) = (300_000, "lost a field".to_owned());
         for (error, code) in [
             (ControlError::NotFound(id.clone()), Code::NotFound),

@@ -68,14 +68,9 @@ impl Server {
         let aggregate = Arc::clone(&fleet);
         let distribution =
             Distribution::start_with(shared, pace, patience, told, stop.clone()).unwrap();
-        let room = Arc::clone(&distribution);
         let health = health::Health::new();
         let routes = routes(Parts {
-            control: Arc::new(
-                Control::new(Arc::clone(&store))
-                    .with_room(room)
-                    .until(stop.clone()),
-            ),
+            control: Arc::new(Control::new(Arc::clone(&store)).until(stop.clone())),
             distribution: Arc::clone(&distribution),
             fleet,
             health: health.clone(),

@@ -226,6 +226,12 @@ impl Archive {
         }
     }
 
+    /// What a policy's newest version takes in a journal; 0 if it has none.
+    pub(super) fn newest_bytes(&self, id: &PolicyId) -> usize {
+        let newest = self.by_policy.get(id).and_then(VecDeque::back);
+        newest.map_or(0, |place| self.versions[place].bytes)
+    }
+
     /// A policy's past, the newest first: up to `limit` versions older than `before`.
     pub(super) fn stretch(&self, id: &PolicyId, before: Option<Revision>, limit: usize) -> Stretch {
         let own = self.by_policy.get(id).into_iter().flatten();

@@ -50,6 +50,9 @@ macro_rules! conform {
             a_set_is_refused_whole_over_one_conflict
             a_set_that_names_a_policy_twice_or_none_is_refused
             a_set_beyond_its_bounds_is_refused
+            what_is_to_be_kept_is_only_held_to_its_expectation
+            what_would_be_refused_is_told_without_a_write
+            a_service_is_never_made_to_hold_more_than_it_can_be_sent
             a_page_holds_only_what_concerns_the_service_and_is_the_owners
             what_concerns_a_service_is_found_without_a_page
             every_version_is_kept_the_newest_first
@@ -579,6 +582,75 @@ pub(super) async fn a_set_beyond_its_bounds_is_refused(store: Subject) {
     assert_eq!(store.revision(), Revision::ZERO);
     let most = set((0..WRITE_VERSIONS).map(named));
     assert_eq!(revisions(vec![store.append(most).await]), [1]);
+}
+
+pub(super) async fn what_is_to_be_kept_is_only_held_to_its_expectation(store: Subject) {
+    append_all(&*store, [put("a"), put("b")]).await;
+    let with = |expect| {
+        let put = Step::put(policy("c", 1), Expect::Anything);
+        set([Step::keep(id("a"), expect), put])
+    };
+    let stale = Expect::Exactly(Revision(2));
+    let answer = store.append(with(stale)).await;
+    assert_eq!(answer, conflict("a", stale, Some(1)));
+    assert_eq!(store.get(&id("c")), Ok(None));
+    let kept = store.append(with(Expect::Exactly(Revision(1)))).await;
+    assert_eq!(kept.unwrap().versions.len(), 1);
+    assert_eq!(store.get(&id("a")).unwrap().unwrap().revision, Revision(1));
+    let nothing = set([Step::keep(id("a"), Expect::Present)]);
+    assert_eq!(store.append(nothing).await, Err(AppendError::Malformed));
+}
+
+pub(super) async fn what_would_be_refused_is_told_without_a_write(store: Subject) {
+    store.append(put("a")).await.unwrap();
+    let create = || put_if("a", Expect::Absent);
+    let refused = store.append(create()).await.unwrap_err();
+    assert_eq!(store.judge(create()), Err(refused));
+    assert_eq!(store.judge(put("b")), Ok(()));
+    assert_eq!(
+        (store.revision(), store.get(&id("b"))),
+        (Revision(1), Ok(None))
+    );
+}
+
+/// A policy of about eight thousand bytes.
+fn heavy(name: &str, service: &str) -> Step {
+    let mut draft = policy(name, 1).into_draft();
+    (draft.owner, draft.description) = ("o".repeat(4000), "d".repeat(4000));
+    let service = Some(Glob::new(service).unwrap());
+    draft.selector = Selector::new(service, None, None, Labels::default()).unwrap();
+    Step::put(Policy::new(draft).unwrap(), Expect::Anything)
+}
+
+pub(super) async fn a_service_is_never_made_to_hold_more_than_it_can_be_sent(store: Subject) {
+    let names: Vec<_> = (0..200).map(|n| format!("p{n}")).collect();
+    let one = |name: &String| set([heavy(name, "checkout")]);
+    let answers = append_all(&*store, names.iter().map(one)).await;
+    let taken = answers.iter().filter(|answer| answer.is_ok()).count();
+    assert!((100..150).contains(&taken), "{taken}");
+    let crowded = answers[taken].clone().unwrap_err();
+    assert!(matches!(crowded, AppendError::Crowded(_)), "{crowded}");
+    assert!(
+        crowded
+            .to_string()
+            .contains("service checkout of namespace default"),
+        "{crowded}"
+    );
+    let held = store
+        .concerning(&Namespace::default_namespace(), "checkout")
+        .unwrap();
+    assert_eq!(held.policies.len(), taken);
+    // It takes the place of its older version, somebody else's place, or that of one that goes.
+    assert!(store.append(one(&names[0])).await.is_ok());
+    assert!(store.append(set([heavy("other", "search")])).await.is_ok());
+    let everywhere = || heavy("everywhere", "*");
+    let swap = set([everywhere(), Step::delete(id("p0"), Expect::Present)]);
+    let for_all = store.append(set([everywhere()])).await.unwrap_err();
+    assert!(matches!(for_all, AppendError::Crowded(_)), "{for_all}");
+    assert!(store.append(swap).await.is_ok());
+    let too_much = names.iter().map(|name| heavy(name, "new"));
+    let too_much = store.append(set(too_much)).await.unwrap_err();
+    assert!(matches!(too_much, AppendError::Crowded(_)), "{too_much}");
 }
 
 /// A policy of one owner for one service.

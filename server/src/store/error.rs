@@ -11,7 +11,7 @@ use std::sync::Arc;
 use fusebox_core::key::PolicyId;
 use fusebox_core::revision::Revision;
 
-use super::{Expect, QUEUE_SLOTS, VERSION_BYTES, WRITE_BYTES, WRITE_VERSIONS};
+use super::{Crowded, Expect, QUEUE_SLOTS, VERSION_BYTES, WRITE_BYTES, WRITE_VERSIONS};
 
 /// Why a write was not acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,7 +46,10 @@ pub enum AppendError {
         /// How many.
         count: usize,
     },
-    /// A write of several steps for one policy, or of none. Nothing was written; this is a bug.
+    /// Some processes would have to hold more than they are sent. Nothing was written.
+    #[error("{0}")]
+    Crowded(Crowded),
+    /// A write of several steps for one policy, or of none that changes anything. Nothing was written; this is a bug.
     #[error("a write must change at least one policy, and each only once")]
     Malformed,
     /// It does not survive encoding and decoding. Nothing was written; this is a bug.

@@ -16,6 +16,7 @@ use fusebox_core::revision::{Digest, Revision};
 use tokio::sync::broadcast;
 
 use super::archive::{Archive, Place};
+use super::weights::Weights;
 use super::writer::{Figures, Staged};
 use super::{
     Changes, Committed, Page, Query, ReadError, Retention, Stretch, Version, Vitals, WATCH_EVENTS,
@@ -30,6 +31,7 @@ pub(super) struct Table {
     archive: Archive,
     /// Of the live policies, kept up with each change.
     sum: u64,
+    weights: Weights,
 }
 
 /// What an index lacks, and what it holds with it.
@@ -67,6 +69,7 @@ impl Table {
             catalog: Catalog::default(),
             archive: Archive::new(retention, floor),
             sum: 0,
+            weights: Weights::default(),
         }
     }
 
@@ -95,8 +98,19 @@ impl Table {
         let [replaced, stored] = [&replaced, &version.stored];
         let [out, into] = [replaced, stored].map(|it| it.as_deref().map_or(0, digest));
         self.sum = self.sum.wrapping_sub(out).wrapping_add(into);
+        if let Some(replaced) = replaced {
+            let bytes = self.archive.newest_bytes(&version.id);
+            self.weights.remove(&replaced.policy, bytes);
+        }
+        if let Some(stored) = stored {
+            self.weights.add(&stored.policy, bytes);
+        }
         self.revision = self.revision.max(version.revision);
         self.archive.add(index, version, bytes);
+    }
+
+    pub(super) fn weights(&self) -> &Weights {
+        &self.weights
     }
 
     pub(super) fn summary(&self) -> Summary {
@@ -199,9 +213,11 @@ impl Live {
         self.read().table.revision
     }
 
-    /// A policy, for the writer: it may look even while the store closes.
-    pub(super) fn find(&self, id: &PolicyId) -> Option<Arc<Stored>> {
-        self.read().table.get(id).cloned()
+    /// A policy and the bytes it takes in a journal, for the writer: it may look even while the store closes.
+    pub(super) fn find(&self, id: &PolicyId) -> Option<(Arc<Stored>, usize)> {
+        let state = self.read();
+        let stored = state.table.get(id)?;
+        Some((Arc::clone(stored), state.table.archive.newest_bytes(id)))
     }
 
     /// Looks at the table, whatever the store's state.

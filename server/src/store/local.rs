@@ -15,7 +15,7 @@ use fusebox_core::revision::{Incarnation, Revision};
 use tokio::sync::{oneshot, watch};
 
 use super::live::{Live, Table};
-use super::writer::{Answer, Disk, Request, Writer, in_doubt, unavailable};
+use super::writer::{Answer, Batch, Disk, Request, Writer, in_doubt, unavailable};
 use super::{
     AppendError, BoxFuture, Changes, Clock, OpenError, Page, Proposal, QUEUE_SLOTS, Query,
     ReadError, Store, Stretch, Version, Vitals, Watch,
@@ -35,6 +35,7 @@ pub(super) struct Life {
 /// A store in this process: a queue, a writer thread, and the live policies.
 pub(super) struct Local {
     life: Life,
+    clock: Clock,
     live: Arc<Live>,
     /// `None` once closed; the writer ends when it has emptied the queue.
     queue: Mutex<Option<SyncSender<Request>>>,
@@ -54,6 +55,7 @@ impl Local {
         let live = Arc::new(Live::new(table));
         let (queue, requests) = sync_channel(QUEUE_SLOTS);
         let (alive, running) = watch::channel(());
+        let own_clock = Arc::clone(&clock);
         let writer = Writer::new(disk, Arc::clone(&live), clock, requests);
         let thread = thread::Builder::new()
             .name("fusebox-store".into())
@@ -64,6 +66,7 @@ impl Local {
             .map_err(OpenError::io("start the thread", "fusebox-store"))?;
         Ok(Arc::new(Self {
             life,
+            clock: own_clock,
             live,
             queue: Mutex::new(Some(queue)),
             writer: Mutex::new(Some(thread)),
@@ -111,6 +114,11 @@ impl Store for Local {
                 .await
                 .unwrap_or_else(|_| Err(in_doubt("the writer ended without an answer")))
         })
+    }
+
+    fn judge(&self, proposal: Proposal) -> Result<(), AppendError> {
+        let mut batch = Batch::new(&self.live, (self.clock)());
+        batch.stage(proposal).map(drop)
     }
 
     fn get(&self, id: &PolicyId) -> Result<Option<Arc<Stored>>, ReadError> {

@@ -65,6 +65,7 @@ mod record;
 mod timed;
 mod version;
 mod watch;
+mod weights;
 mod writer;
 
 pub mod memory;
@@ -92,6 +93,7 @@ pub use error::{AppendError, OpenError, ReadError};
 pub use timed::Timed;
 pub use version::{Cause, Committed, Provenance, Version};
 pub use watch::{Watch, WatchError};
+pub use weights::{Crowded, CrowdedService};
 
 /// Appends that may wait for the writer thread; one more is refused with [`AppendError::Busy`].
 ///
@@ -106,6 +108,8 @@ pub const WATCH_EVENTS: usize = 1024;
 ///
 /// Ten times what the longest legal texts and labels of a policy need.
 pub const VERSION_BYTES: usize = 256 * 1024;
+/// Most bytes of policies that may concern one service: what its processes are sent at once.
+pub const SERVICE_BYTES: usize = 1024 * 1024;
 /// Most policies one write may change; more is refused with [`AppendError::TooMany`].
 pub const WRITE_VERSIONS: usize = 4000;
 /// Most bytes one write may take on the disk; more is refused with [`AppendError::TooMuch`].
@@ -130,6 +134,10 @@ pub trait Store: Send + Sync + 'static {
     /// It is queued by this call, not by the first poll: proposals made one after the other are
     /// judged in that order, and dropping the future does not take the proposal back.
     fn append(&self, proposal: Proposal) -> BoxFuture<'static, Result<Committed, AppendError>>;
+
+    /// What [`Self::append`] would say now, without writing anything; it may say another thing by
+    /// the time it is asked.
+    fn judge(&self, proposal: Proposal) -> Result<(), AppendError>;
 
     /// One policy as of now; `None` if there is none.
     fn get(&self, id: &PolicyId) -> Result<Option<Arc<Stored>>, ReadError>;
@@ -223,6 +231,12 @@ impl Step {
         Self { expect, change }
     }
 
+    /// Leave the policy `id` as it is.
+    pub fn keep(id: PolicyId, expect: Expect) -> Self {
+        let change = Change::Keep(id);
+        Self { expect, change }
+    }
+
     /// Remove the policy `id`.
     pub fn delete(id: PolicyId, expect: Expect) -> Self {
         let change = Change::Delete(id);
@@ -233,7 +247,7 @@ impl Step {
     pub fn id(&self) -> &PolicyId {
         match &self.change {
             Change::Put(policy) => policy.id(),
-            Change::Delete(id) => id,
+            Change::Keep(id) | Change::Delete(id) => id,
         }
     }
 }
@@ -243,6 +257,8 @@ impl Step {
 pub enum Change {
     /// Create or replace. Creation and update times are the store's to say.
     Put(Box<Policy>),
+    /// Nothing, as long as it is as expected: for a write that is about other policies, too.
+    Keep(PolicyId),
     /// Remove. What is absent cannot be removed: even under [`Expect::Anything`] that conflicts.
     Delete(PolicyId),
 }

@@ -105,6 +105,7 @@ fn error_type(error: &AppendError) -> &'static str {
         AppendError::TooLarge { .. }
         | AppendError::TooMuch { .. }
         | AppendError::TooMany { .. } => "too_large",
+        AppendError::Crowded(_) => "crowded",
         AppendError::Unfit { .. } | AppendError::Malformed => "unfit",
         AppendError::Busy => "busy",
         AppendError::InDoubt { .. } => "in_doubt",
@@ -134,6 +135,10 @@ impl Store for Timed {
             );
             result
         })
+    }
+
+    fn judge(&self, proposal: Proposal) -> Result<(), AppendError> {
+        self.inner.judge(proposal)
     }
 
     fn get(&self, id: &PolicyId) -> Result<Option<Arc<Stored>>, ReadError> {

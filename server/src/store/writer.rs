@@ -21,8 +21,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use self::batch::Batch;
-pub(super) use self::batch::Staged;
+pub(super) use self::batch::{Batch, Staged};
 use super::journal::CommitError;
 use super::live::Live;
 use super::{AppendError, Clock, Committed, Proposal, WRITE_BYTES};

@@ -389,7 +389,7 @@ async fn a_page_token_of_another_query_and_a_negative_size_are_refused() {
 async fn a_page_of_large_policies_ends_before_it_is_too_large_to_receive() {
     let server = Server::start().await;
     for i in 0..200 {
-        server.put(large(&format!("p{i}"), "checkout")).await;
+        server.put(large(&format!("p{i}"), &format!("s{i}"))).await;
     }
     let request = v1::ListPoliciesRequest {
         page_size: 1000,
@@ -428,7 +428,7 @@ async fn a_write_that_would_make_a_snapshot_too_large_is_refused_with_the_servic
     peer.apply().await;
     let refused = async {
         for i in 0..100 {
-            let request = create(large(&format!("p{i}"), "*"));
+            let request = create(large(&format!("p{i}"), "checkout"));
             if let Err(status) = server.policies().create_policy(request).await {
                 return status;
             }

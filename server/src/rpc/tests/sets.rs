@@ -257,20 +257,23 @@ async fn a_set_too_large_for_some_processes_names_every_service() {
     for peer in &mut peers {
         peer.apply().await;
     }
+    let service = |i: usize| ["checkout", "search"][i % 2];
     let long = |i| v1::Policy {
         description: "x".repeat(4000),
         owner: "y".repeat(4000),
-        ..policy(&format!("p{i}"), "*")
+        ..policy(&format!("p{i}"), service(i))
     };
-    // Each set fits into a request, both together into no snapshot.
-    server
-        .apply(apply((0..100).map(long).collect()))
-        .await
-        .unwrap();
-    for peer in &mut peers {
-        peer.apply().await;
+    // Each set fits into a request, the third into no snapshot any more; whether or not somebody
+    // listens.
+    for first in [0, 120] {
+        let set = (first..first + 120).map(long).collect();
+        server.apply(apply(set)).await.unwrap();
+        for peer in &mut peers {
+            peer.apply().await;
+        }
     }
-    let status = server.refuses(apply((100..200).map(long).collect())).await;
+    drop(peers);
+    let status = server.refuses(apply((240..360).map(long).collect())).await;
     assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
     for service in ["checkout", "search"] {
         assert!(
@@ -278,8 +281,8 @@ async fn a_set_too_large_for_some_processes_names_every_service() {
             "{status:?}"
         );
     }
-    let shorter = (0..100).map(|i| policy(&format!("p{i}"), "*"));
-    let swapped = shorter.chain((100..200).map(long)).collect();
+    let shorter = (0..120).map(|i| policy(&format!("p{i}"), service(i)));
+    let swapped = shorter.chain((240..350).map(long)).collect();
     server.apply(apply(swapped)).await.unwrap();
 }
 
@@ -288,7 +291,8 @@ async fn however_much_a_set_changes_its_answer_can_be_received() {
     let server = Server::start().await;
     let long = |i| v1::Policy {
         description: "x".repeat(4000),
-        ..owned(&format!("p{i}"), "ann")
+        owner: "ann".into(),
+        ..policy(&format!("p{i}"), &format!("s{}", i % 10))
     };
     for hundreds in 0..9 {
         let set = (hundreds * 200..(hundreds + 1) * 200).map(long).collect();

@@ -189,6 +189,7 @@ fn long_named(prefix: char, i: u32, filling: usize, clears: bool) -> v1::Policy 
         owner: "o".into(),
         description: "d".repeat(filling),
         selector: Some(v1::Selector {
+            service: format!("s{}", i % 40),
             operation: "*".into(),
             ..Default::default()
         }),

@@ -1,7 +1,7 @@
 //! Goes through a journal frame by frame and takes in what it holds.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Take};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -47,7 +47,13 @@ pub(super) fn read(path: &Path, retention: Retention) -> Result<Contents, OpenEr
         match reader.step()? {
             Found::Frame(payload) => reader.take_in(&payload, &mut place, &mut table)?,
             Found::End => break None,
-            Found::Bad(problem) => break reader.torn(problem)?,
+            Found::Bad(problem) => {
+                let torn = reader.torn(problem);
+                // In this order: what is written in turn is there before what comes behind it.
+                if !reader.has_been_written_since()? {
+                    break torn?;
+                }
+            }
         }
     };
     if place.owed > 0 {
@@ -109,8 +115,8 @@ impl Place {
 
 struct Reader {
     path: PathBuf,
-    /// Up to where the file ended when it was opened: it may be being written.
-    file: BufReader<Take<File>>,
+    file: BufReader<File>,
+    /// How long the file was when it was opened: it may be being written.
     length: u64,
     /// Where the frame last read begins, in bytes.
     offset: u64,
@@ -122,7 +128,7 @@ impl Reader {
     fn open(path: &Path) -> Result<Self, OpenError> {
         let file = File::open(path).and_then(|file| {
             let bytes = file.metadata()?.len();
-            Ok((file.take(bytes), bytes))
+            Ok((file, bytes))
         });
         let (file, length) = file.map_err(OpenError::io("open the journal", path))?;
         let mut reader = Self {
@@ -204,15 +210,28 @@ impl Reader {
         Ok(())
     }
 
+    /// Whether what was no frame a moment ago is one now: a server goes on writing while its journal
+    /// is read. Then it is read again.
+    fn has_been_written_since(&mut self) -> Result<bool, OpenError> {
+        let from_here = SeekFrom::Start(self.offset);
+        let again = self
+            .file
+            .seek(from_here)
+            .and_then(|_| frame::read(&mut self.file))
+            .and_then(|again| self.file.seek(from_here).map(|_| again))
+            .map_err(|error| self.unreadable(error))?;
+        self.next = self.offset;
+        Ok(matches!(again, Found::Frame(_)))
+    }
+
     /// Decides what a bad frame is: the end of an interrupted write, room made ahead, or damage.
     fn torn(&self, problem: String) -> Result<Option<String>, OpenError> {
         let mut rest = Vec::new();
 
         // One byte more than a torn write can have, to see that there is more.
-        let bytes = (self.length - self.offset).min(TORN_BYTES + 1);
-        let mut file = self.file.get_ref().get_ref();
+        let mut file = self.file.get_ref();
         file.seek(SeekFrom::Start(self.offset))
-            .and_then(|_| file.take(bytes).read_to_end(&mut rest))
+            .and_then(|_| file.take(TORN_BYTES + 1).read_to_end(&mut rest))
             .map_err(|error| self.unreadable(error))?;
         let goes_on = rest.get(1..).is_some_and(frame::any_in);
         if goes_on || rest.len() as u64 > TORN_BYTES {

@@ -4,7 +4,7 @@
 //! itself admitted before, so that its writes are as if each had been committed alone. It does no
 //! I/O and reads no clock; dropped, it was never there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -15,6 +15,7 @@ use fusebox_core::revision::Revision;
 use super::{Answer, BATCH_BYTES, Request, Verdict};
 use crate::store::live::Live;
 use crate::store::record;
+use crate::store::weights::Shift;
 use crate::store::{
     AppendError, BATCH_WRITES, Change, Committed, Expect, Proposal, Provenance, Step,
     VERSION_BYTES, Version, WRITE_BYTES, WRITE_VERSIONS,
@@ -29,7 +30,7 @@ pub(in crate::store) struct Staged {
 }
 
 /// Writes that are judged and not yet committed.
-pub(super) struct Batch<'a> {
+pub(in crate::store) struct Batch<'a> {
     live: &'a Live,
     now: SystemTime,
     revision: Revision,
@@ -37,11 +38,16 @@ pub(super) struct Batch<'a> {
     pub(super) payload: Vec<u8>,
     pub(super) verdicts: Vec<Verdict>,
     /// What the batch itself has made of the policies it touched.
-    touched: HashMap<PolicyId, Option<Arc<Stored>>>,
+    touched: HashMap<PolicyId, Option<Found>>,
+    /// What it has added to what services hold.
+    shift: Shift,
 }
 
+/// A policy, and the bytes it takes in the journal.
+type Found = (Arc<Stored>, usize);
+
 impl<'a> Batch<'a> {
-    pub(super) fn new(live: &'a Live, now: SystemTime) -> Self {
+    pub(in crate::store) fn new(live: &'a Live, now: SystemTime) -> Self {
         Self {
             live,
             now,
@@ -50,6 +56,7 @@ impl<'a> Batch<'a> {
             payload: Vec::new(),
             verdicts: Vec::new(),
             touched: HashMap::new(),
+            shift: Shift::default(),
         }
     }
 
@@ -63,34 +70,53 @@ impl<'a> Batch<'a> {
     }
 
     /// Admits all steps of a proposal, or leaves the batch as it was.
-    fn stage(&mut self, proposal: Proposal) -> Answer {
+    pub(in crate::store) fn stage(&mut self, proposal: Proposal) -> Answer {
+        let before = self.payload.len();
+        self.admit(proposal, before)
+            .inspect_err(|_| self.payload.truncate(before))
+    }
+
+    fn admit(&mut self, proposal: Proposal, before: usize) -> Answer {
         let count = proposal.steps.len();
         if count > WRITE_VERSIONS {
             return Err(AppendError::TooMany { count });
         }
-        let (payload, revision) = (self.payload.len(), self.revision.next());
-        let by = Arc::new(proposal.by);
-        let mut versions = Vec::with_capacity(count);
-        let mut touched = HashMap::with_capacity(count);
+        let (revision, by) = (self.revision.next(), Arc::new(proposal.by));
+        let (mut versions, mut sizes) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let (mut seen, mut shift) = (HashSet::with_capacity(count), Shift::default());
         for step in proposal.steps {
-            let id = step.id().clone();
-            let staged = self
-                .step(step, revision, &by)
-                .and_then(|version| self.check_size(payload).map(|()| version))
-                .inspect_err(|_| self.payload.truncate(payload))?;
-            let (version, bytes) = staged;
-            if touched.insert(id, version.stored.clone()).is_some() {
-                self.payload.truncate(payload);
+            if !seen.insert(step.id().clone()) {
                 return Err(AppendError::Malformed);
             }
-            versions.push((version, bytes));
+            let found = self.found(step.id());
+            check(&step, found.as_ref().map(|(stored, _)| stored.revision))?;
+            let Some(version) = self.version(step, found.as_ref(), revision, &by) else {
+                continue;
+            };
+            let bytes = self.encode(&version)?;
+            self.check_size(before)?;
+            if let Some((stored, bytes)) = &found {
+                shift.remove(&stored.policy, *bytes);
+            }
+            if let Some(stored) = &version.stored {
+                shift.add(&stored.policy, bytes);
+            }
+            versions.push(Arc::new(version));
+            sizes.push(bytes);
         }
         if versions.is_empty() {
             return Err(AppendError::Malformed);
         }
+        let weighed = self
+            .live
+            .with_table(|table| table.weights().admit(&self.shift, &shift));
+        weighed.map_err(AppendError::Crowded)?;
         self.revision = revision;
-        self.touched.extend(touched);
-        let (versions, sizes): (Vec<_>, Vec<_>) = versions.into_iter().unzip();
+        self.shift.extend(shift);
+        for (version, bytes) in versions.iter().zip(&sizes) {
+            let stored = version.stored.clone().map(|stored| (stored, *bytes));
+            self.touched.insert(version.id.clone(), stored);
+        }
         let committed = Committed {
             revision,
             versions: versions.into(),
@@ -102,31 +128,24 @@ impl<'a> Batch<'a> {
         Ok(committed)
     }
 
-    /// One step, and how many bytes it takes.
-    fn step(
-        &mut self,
-        step: Step,
-        revision: Revision,
-        by: &Arc<Provenance>,
-    ) -> Result<(Arc<Version>, usize), AppendError> {
-        let found = match self.touched.get(step.id()) {
+    /// A policy as the next write finds it, and the bytes it takes.
+    fn found(&self, id: &PolicyId) -> Option<Found> {
+        match self.touched.get(id) {
             Some(touched) => touched.clone(),
-            None => self.live.find(step.id()),
-        };
-        check(&step, found.as_ref().map(|stored| stored.revision))?;
-        let version = self.version(step, found.as_deref(), revision, by);
-        let bytes = self.encode(&version)?;
-        Ok((Arc::new(version), bytes))
+            None => self.live.find(id),
+        }
     }
 
     fn version(
         &self,
         step: Step,
-        found: Option<&Stored>,
+        found: Option<&Found>,
         revision: Revision,
         by: &Arc<Provenance>,
-    ) -> Version {
+    ) -> Option<Version> {
+        let found = found.map(|(stored, _)| stored);
         let (id, stored) = match step.change {
+            Change::Keep(_) => return None,
             Change::Delete(id) => (id, None),
             Change::Put(policy) => {
                 let stored = Stored {
@@ -139,14 +158,14 @@ impl<'a> Batch<'a> {
                 (stored.policy.id().clone(), Some(Arc::new(stored)))
             }
         };
-        Version {
+        Some(Version {
             revision,
             id,
             stored,
             replaced: found.map(|found| found.revision),
             time: self.now,
             by: Arc::clone(by),
-        }
+        })
     }
 
     /// Adds the version's bytes to the payload, if they are fit to be kept; says how many.
