@@ -22,7 +22,8 @@
 //! stop.cancel();                 // sessions are sent Drain and end; open health watches do not
 //! distribution.ended().await;    // at once; still bound the wait for the connections themselves
 //! ```
-//! The author of a write is the peer's address, which tonic knows if the connection's
+//! The author of a write is who the metadata `fusebox-author` names, or else the peer's address,
+//! which tonic knows if the connection's
 //! `Connected::ConnectInfo` is a `TcpConnectInfo`. Message sizes are bound here; connections,
 //! keepalive, TLS and timeouts are the acceptor's.
 
@@ -111,7 +112,7 @@ fn author<T>(request: &Request<T>) -> (String, String) {
     let said = request.metadata().get(AUTHOR);
     let said = said.and_then(|said| said.to_str().ok()).map(str::trim);
     let author = said.filter(|said| !said.is_empty()).unwrap_or(&source);
-    let author = author[..author.floor_char_boundary(AUTHOR_BYTES)].to_owned();
+    let author = author[..author.floor_char_boundary(AUTHOR_BYTES)].replace(char::is_control, " ");
     (author, source)
 }
 

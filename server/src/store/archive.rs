@@ -291,6 +291,20 @@ impl Archive {
         Some(&self.versions[&own[found]].version)
     }
 
+    /// Whether anything of the write of `revision` is kept.
+    pub(super) fn has(&self, revision: Revision) -> bool {
+        let places = (revision, 0)..=(revision, u32::MAX);
+        self.versions.range(places).next().is_some()
+    }
+
+    /// The write of `revision`, if it is kept whole.
+    pub(super) fn write_at(&self, revision: Revision) -> Option<Committed> {
+        let places = (revision, 0)..=(revision, u32::MAX);
+        let kept = self.versions.range(places);
+        let versions: Arc<[_]> = kept.map(|(_, kept)| Arc::clone(&kept.version)).collect();
+        (revision > self.floor && !versions.is_empty()).then_some(Committed { revision, versions })
+    }
+
     /// Every write after `revision`; `None` if not all of them are kept.
     pub(super) fn since(&self, revision: Revision) -> Option<VecDeque<Committed>> {
         if revision < self.floor {

@@ -60,6 +60,7 @@ pub fn open(dir: &Path, clock: Clock, retention: Retention) -> Result<Arc<dyn St
     Index::wait_until_free(&keeper.index_dir())?;
     let beside = keeper.open_index(&table, journal.path())?;
     journal.cut_torn_tail()?;
+    journal.upgrade(&table)?;
     let life = journal.life();
     let disk = Directory {
         journal,
@@ -189,7 +190,8 @@ impl Directory {
 
     fn compact_if_due(&mut self, live: &Live) {
         let kept = live.with_table(|table| table.archive().bytes() as u64);
-        if self.journal.bytes() <= 2 * kept + COMPACT_SLACK {
+        let due = self.journal.bytes() > 2 * kept + COMPACT_SLACK;
+        if !due || !self.keeper.has_room_for(kept + COMPACT_SLACK) {
             return;
         }
         let draft = live.with_table(|table| {

@@ -71,6 +71,10 @@ pub(super) struct Journal {
     file: File,
     life: Life,
     created: SystemTime,
+    /// Revisions up to this one may have been issued in another life.
+    reserved: Revision,
+    /// Its header names an older format.
+    old: bool,
     /// Where the good frames end, in bytes.
     end: u64,
     /// Up to where the file reaches: with nothing but zeros behind the frames, unless `torn`.
@@ -112,6 +116,8 @@ impl Journal {
             file,
             life: contents.life,
             created: contents.created,
+            reserved: contents.reserved,
+            old: contents.old,
             end: contents.end,
             room: contents.length,
             torn: contents.torn,
@@ -229,7 +235,8 @@ impl Journal {
         versions: Vec<Arc<Version>>,
     ) -> impl FnOnce(&AtomicBool) -> io::Result<Draft> + Send + use<> {
         let path = self.path.with_file_name(NEW_FILE);
-        let origins = Origins::of(self.life, self.created, floor, &versions);
+        let origins =
+            Origins::of(self.life, self.created, floor, &versions).reserving(self.reserved);
         let covered = self.end;
         move |unwanted| {
             // Relaxed: nothing is read through it.
@@ -242,6 +249,24 @@ impl Journal {
             draft.covers(covered);
             Ok(draft)
         }
+    }
+
+    /// Writes a journal of an older format anew, so that an older server never takes what is written
+    /// from now on for damage.
+    pub(super) fn upgrade(&mut self, table: &Table) -> Result<(), OpenError> {
+        if !self.old {
+            return Ok(());
+        }
+        let archive = table.archive();
+        let draft = self.draft(archive.floor(), archive.iter().cloned().collect());
+        let upgraded = draft(&AtomicBool::new(false))
+            .map_err(|source| ReplaceError::Kept { source })
+            .and_then(|draft| self.replace_by(draft));
+        self.old = false;
+        upgraded.map_err(|error| {
+            let (ReplaceError::Kept { source } | ReplaceError::Unsynced { source }) = error;
+            OpenError::io("write anew", &self.path)(source)
+        })
     }
 
     /// Goes on in `draft`, with all that was committed since it was begun.

@@ -32,6 +32,8 @@ pub(super) struct Table {
     /// Of the live policies, kept up with each change.
     sum: u64,
     weights: Weights,
+    /// Up to here revisions may have been issued in another life.
+    reserved: Revision,
 }
 
 /// What an index lacks, and what it holds with it.
@@ -70,6 +72,7 @@ impl Table {
             archive: Archive::new(retention, floor),
             sum: 0,
             weights: Weights::default(),
+            reserved: Revision::ZERO,
         }
     }
 
@@ -121,6 +124,12 @@ impl Table {
         }
     }
 
+    /// Issues no revision up to this one any more.
+    pub(super) fn reserve(&mut self, reserved: Revision) {
+        self.reserved = reserved;
+        self.revision = self.revision.max(reserved);
+    }
+
     /// Once all that was read back has been applied.
     pub(super) fn settle(&mut self) {
         self.archive.settle();
@@ -166,14 +175,14 @@ impl Table {
 pub(super) struct Live {
     state: RwLock<State>,
     busy: AtomicU64,
-    lagged: Arc<AtomicU64>,
+    lagged: AtomicU64,
 }
 
 #[derive(Debug)]
 struct State {
     table: Table,
     /// `None` once closed: dropping it ends every watch behind its last event.
-    feed: Option<broadcast::Sender<Committed>>,
+    feed: Option<broadcast::Sender<Revision>>,
     writes: u64,
     commits: u64,
     read_only: Option<Arc<str>>,
@@ -195,7 +204,7 @@ impl Live {
                 unindexed: None,
             }),
             busy: AtomicU64::new(0),
-            lagged: Arc::default(),
+            lagged: AtomicU64::new(0),
         }
     }
 
@@ -287,18 +296,18 @@ impl Live {
         Ok(state.table.archive.changes(filter, before, limit))
     }
 
-    pub(super) fn watch(&self) -> Result<Watch, ReadError> {
+    pub(super) fn watch(self: &Arc<Self>) -> Result<Watch, ReadError> {
         let state = self.read();
         let feed = state.open()?;
         Ok(Watch::new(
             state.table.revision,
             state.table.catalog.iter().cloned().collect(),
             feed.subscribe(),
-            Arc::clone(&self.lagged),
+            Arc::clone(self),
         ))
     }
 
-    pub(super) fn watch_after(&self, asked: Revision) -> Result<Watch, ReadError> {
+    pub(super) fn watch_after(self: &Arc<Self>, asked: Revision) -> Result<Watch, ReadError> {
         let state = self.read();
         let feed = state.open()?;
         let (last, archive) = (state.table.revision, &state.table.archive);
@@ -306,11 +315,18 @@ impl Live {
             return Err(ReadError::Ahead { asked, last });
         }
         let floor = archive.floor();
+        // What another life called by that revision has never been here.
+        let elsewhere = asked < state.table.reserved && !archive.has(asked);
         let missed = archive
             .since(asked)
+            .filter(|_| !elsewhere)
             .ok_or(ReadError::Compacted { asked, floor })?;
-        let lagged = Arc::clone(&self.lagged);
-        Ok(Watch::resumed(asked, missed, feed.subscribe(), lagged))
+        Ok(Watch::resumed(
+            asked,
+            missed,
+            feed.subscribe(),
+            Arc::clone(self),
+        ))
     }
 
     /// Makes one commit's writes visible and tells the watchers, in order.
@@ -327,7 +343,7 @@ impl Live {
             }
             if let Some(feed) = &state.feed {
                 // An error says that nobody is watching.
-                let _ = feed.send(committed.clone());
+                let _ = feed.send(committed.revision);
             }
         }
         state.writes += writes.len() as u64;
@@ -387,6 +403,17 @@ impl Live {
         self.write().figures = figures;
     }
 
+    /// The write of a revision, for a watch: it may look even while the store closes. `None` if it is
+    /// no longer kept whole.
+    pub(super) fn write_at(&self, revision: Revision) -> Option<Committed> {
+        self.read().table.archive.write_at(revision)
+    }
+
+    pub(super) fn count_lagged(&self) {
+        // Relaxed: as below.
+        self.lagged.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn count_busy(&self) {
         // Relaxed: a count for people; nothing is read through it.
         self.busy.fetch_add(1, Ordering::Relaxed);
@@ -412,7 +439,7 @@ impl Live {
 }
 
 impl State {
-    fn open(&self) -> Result<&broadcast::Sender<Committed>, ReadError> {
+    fn open(&self) -> Result<&broadcast::Sender<Revision>, ReadError> {
         self.feed.as_ref().ok_or(ReadError::Closed)
     }
 }

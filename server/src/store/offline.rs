@@ -9,9 +9,11 @@
 //!
 //! A backup is a journal: whatever reads one reads the other. A running server only ever appends to
 //! its journal, or gives its name to another whole one, so that reading up to where it ended when
-//! it was opened gives all that had been acknowledged by then.
+//! it was opened gives all that had been acknowledged by then; and perhaps a write that had not, and
+//! that failed in the end.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -25,7 +27,11 @@ use super::local::Life;
 use super::lock::{DataDir, hold_off};
 use super::record::random_incarnation;
 use super::sled::Index;
-use super::{OpenError, Retention, Version};
+use super::{OpenError, Retention};
+
+/// How many revisions a life may have issued after its backup was taken, at most: a restored store
+/// issues none of them again.
+pub const LOST_REVISIONS: u64 = 1_000_000;
 
 /// What stands in a journal or a backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +66,7 @@ impl Inventory {
             table,
             end,
             torn,
-            length: _,
+            ..
         } = contents;
         Self {
             file: file.to_owned(),
@@ -97,14 +103,22 @@ pub fn backup(dir: &Path, to: &Path) -> Result<Inventory, OpenError> {
             path: to.to_owned(),
         });
     }
+    let held = hold_off(dir);
     let contents = read(&dir.join(JOURNAL_FILE))?;
-    write(&contents, contents.life, contents.created, to)?;
-    inventory(to)
+    if held.is_ok() {
+        index(&dir.join(INDEX_DIR), &contents)?;
+    }
+    let origins = origins(&contents, contents.life, contents.created);
+    let written = draft(&contents, origins, to).and_then(|draft| draft.take_new_name(to));
+    named(written, to)?;
+    Ok(Inventory {
+        torn: contents.torn,
+        ..inventory(to)?
+    })
 }
 
 /// Makes a store of what is in the backup `from`, in `dir`, where there must be none. It begins a
-/// new life: what was written after the backup was taken is gone, and its revisions will be issued
-/// again.
+/// new life: what was written after the backup was taken is gone, and its revisions are not issued again.
 pub fn restore(from: &Path, dir: &Path, now: SystemTime) -> Result<Inventory, OpenError> {
     let contents = read(&journal_at(from))?;
     let dir = DataDir::lock(dir)?;
@@ -118,7 +132,14 @@ pub fn restore(from: &Path, dir: &Path, now: SystemTime) -> Result<Inventory, Op
         incarnation: random_incarnation()?,
         adopted: false,
     };
-    write(&contents, life, now, &journal)?;
+    // Whoever saw a revision of the life that is lost never takes one of this life for it.
+    let reserved = Revision(contents.table.revision().0 + LOST_REVISIONS);
+    let origins = origins(&contents, life, now).reserving(reserved);
+    let written = draft(&contents, origins, &journal);
+    named(
+        written.and_then(|draft| draft.take_new_name(&journal)),
+        &journal,
+    )?;
     inventory(&journal)
 }
 
@@ -133,12 +154,19 @@ pub fn adopt(dir: &Path) -> Result<Inventory, OpenError> {
     }
     let dir = DataDir::lock(dir)?;
     let contents = read(&journal)?;
+    // Were the journal's end lost, this would make it so for good.
+    index(&dir.path().join(INDEX_DIR), &contents)?;
     if !contents.life.adopted {
         let life = Life {
             adopted: true,
             ..contents.life
         };
-        write(&contents, life, contents.created, &journal)?;
+        let origins = origins(&contents, life, contents.created);
+        let written = draft(&contents, origins, &journal);
+        named(
+            written.and_then(|draft| draft.take_name(&journal).map(drop)),
+            &journal,
+        )?;
     }
     drop(dir);
     inventory(&journal)
@@ -181,24 +209,30 @@ fn read(file: &Path) -> Result<Contents, OpenError> {
     Journal::read(file, Retention::ALL)
 }
 
-/// Writes a journal of what `contents` hold, of another life if need be. The name appears once it
-/// is whole and on the disk.
-fn write(contents: &Contents, life: Life, created: SystemTime, to: &Path) -> Result<(), OpenError> {
+fn origins(contents: &Contents, life: Life, created: SystemTime) -> Origins {
     let archive = contents.table.archive();
-    let versions: Vec<Arc<Version>> = archive.iter().cloned().collect();
-    let origins = Origins::of(life, created, archive.floor(), &versions);
-    let write = || {
-        let draft = Draft::write(beside(to), origins, versions.iter().map(Arc::as_ref))?;
-        draft.take_name(to)?;
-        sync_name(to)
-    };
-    write().map_err(OpenError::io("write", to))
+    let versions: Vec<_> = archive.iter().cloned().collect();
+    Origins::of(life, created, archive.floor(), &versions).reserving(contents.reserved)
 }
 
-fn beside(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    path.with_file_name(name)
+/// Writes a journal of what `contents` hold beside `to`, and syncs it.
+fn draft(contents: &Contents, origins: Origins, to: &Path) -> io::Result<Draft> {
+    let mut name = to.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let versions = contents.table.archive().iter().map(Arc::as_ref);
+    Draft::write(to.with_file_name(name), origins, versions)
+}
+
+/// Brings the name to the disk that a draft has taken.
+fn named(written: io::Result<()>, to: &Path) -> Result<(), OpenError> {
+    written
+        .and_then(|()| sync_name(to))
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => OpenError::Occupied {
+                path: to.to_owned(),
+            },
+            _ => OpenError::io("write", to)(error),
+        })
 }
 
 /// Looks at a copy, because even to look sled writes.

@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use fusebox_core::policy::Stored;
 use fusebox_core::revision::Revision;
@@ -14,6 +13,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::Committed;
+use super::live::Live;
 
 /// Why a watch has ended. It stays ended; [`Store::watch`](super::Store::watch) begins another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,19 +39,19 @@ pub struct Watch {
     pub policies: Vec<Arc<Stored>>,
     /// Changes that had been made when the watch began.
     missed: VecDeque<Committed>,
-    changes: Receiver<Committed>,
+    /// Their revisions alone: what they were the archive holds, within its bounds.
+    changes: Receiver<Revision>,
     ended: Option<WatchError>,
-    lag_counter: Arc<AtomicU64>,
+    live: Arc<Live>,
 }
 
 impl Watch {
-    /// Of the state at `revision`. `changes` must deliver exactly the writes after it;
-    /// `lag_counter` counts the watches that fell behind.
+    /// Of the state of `live` at `revision`. `changes` must deliver exactly the revisions after it.
     pub(super) fn new(
         revision: Revision,
         policies: Vec<Arc<Stored>>,
-        changes: Receiver<Committed>,
-        lag_counter: Arc<AtomicU64>,
+        changes: Receiver<Revision>,
+        live: Arc<Live>,
     ) -> Self {
         Self {
             revision,
@@ -59,7 +59,7 @@ impl Watch {
             missed: VecDeque::new(),
             changes,
             ended: None,
-            lag_counter,
+            live,
         }
     }
 
@@ -67,12 +67,12 @@ impl Watch {
     pub(super) fn resumed(
         revision: Revision,
         missed: VecDeque<Committed>,
-        changes: Receiver<Committed>,
-        lag_counter: Arc<AtomicU64>,
+        changes: Receiver<Revision>,
+        live: Arc<Live>,
     ) -> Self {
         Self {
             missed,
-            ..Self::new(revision, Vec::new(), changes, lag_counter)
+            ..Self::new(revision, Vec::new(), changes, live)
         }
     }
 
@@ -84,18 +84,21 @@ impl Watch {
         if let Some(ended) = self.ended {
             return Err(ended);
         }
-        self.changes.recv().await.map_err(|error| self.end(&error))
+        let next = self.changes.recv().await.map_err(|error| match error {
+            RecvError::Closed => WatchError::Closed,
+            RecvError::Lagged(missed) => WatchError::Lagged { missed },
+        });
+        let next = next.and_then(|revision| {
+            let write = self.live.write_at(revision);
+            write.ok_or(WatchError::Lagged { missed: 1 })
+        });
+        next.inspect_err(|&ended| self.end(ended))
     }
 
-    fn end(&mut self, error: &RecvError) -> WatchError {
-        let ended = match *error {
-            RecvError::Closed => WatchError::Closed,
-            RecvError::Lagged(missed) => {
-                // Relaxed: a count for people; nothing is read through it.
-                self.lag_counter.fetch_add(1, Ordering::Relaxed);
-                WatchError::Lagged { missed }
-            }
-        };
-        *self.ended.insert(ended)
+    fn end(&mut self, ended: WatchError) {
+        if matches!(ended, WatchError::Lagged { .. }) {
+            self.live.count_lagged();
+        }
+        self.ended = Some(ended);
     }
 }

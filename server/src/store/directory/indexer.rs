@@ -184,8 +184,10 @@ impl Work {
         self.index = None;
         self.live.stop_following();
         let line = trouble.line();
-        if !trouble.is_of_the_disk() {
-            self.keeper.set_aside(&line);
+        match trouble.is_of_the_disk() {
+            // It may hold the very room that is missing.
+            true => drop(self.keeper.clear()),
+            false => drop(self.keeper.set_aside(&line)),
         }
         self.fail(&line);
     }
@@ -204,6 +206,7 @@ impl Work {
             }
             Err(trouble) => {
                 self.live.stop_following();
+                self.keeper.clear();
                 self.fail(&trouble.line());
             }
         }

@@ -110,9 +110,14 @@ impl Keeper {
 
     /// Whether it is worth trying to write again after the disk was full.
     pub(super) fn has_room(&self) -> bool {
+        self.has_room_for(0)
+    }
+
+    /// Whether so many bytes can be written, and the journal go on beside them.
+    pub(super) fn has_room_for(&self, bytes: u64) -> bool {
         // A system that does not tell is asked by the next write.
         rustix::fs::statvfs(&self.dir).map_or(true, |disk| {
-            disk.f_bavail.saturating_mul(disk.f_frsize) >= ROOM_BYTES
+            disk.f_bavail.saturating_mul(disk.f_frsize) >= bytes + ROOM_BYTES
         })
     }
 
@@ -147,21 +152,22 @@ impl Keeper {
             index = %index.display(), set_aside = %to.display(), %problem,
             "the index was damaged; it is set aside and built anew from the journal, nothing is lost"
         );
-        self.keep_few_set_aside();
+        self.keep_few_set_aside(&to);
         Beside::Nothing
     }
 
-    fn keep_few_set_aside(&self) {
+    /// Whatever the clock says, the one just set aside stays.
+    fn keep_few_set_aside(&self, newest: &Path) {
         let names = fs::read_dir(&self.dir).into_iter().flatten().flatten();
         let mut aside: Vec<_> = names
             .map(|entry| entry.path())
             .filter(|path| {
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
-                name.starts_with(SET_ASIDE)
+                name.starts_with(SET_ASIDE) && path != newest
             })
             .collect();
         aside.sort();
-        let many = aside.len().saturating_sub(MAX_SET_ASIDE);
+        let many = (aside.len() + 1).saturating_sub(MAX_SET_ASIDE);
         for old in &aside[..many] {
             let removed = match old.is_dir() {
                 true => fs::remove_dir_all(old),

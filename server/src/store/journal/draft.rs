@@ -1,6 +1,6 @@
 //! A journal that is being written and has no name yet.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use fusebox_core::revision::Revision;
 use fusebox_proto::convert::time::timestamp_to_wire;
 use fusebox_proto::store_v1::JournalHeader;
 use prost::Message;
+use tempfile::TempPath;
 
 use super::{FORMAT, MAGIC, frame};
 use crate::store::Version;
@@ -30,6 +31,8 @@ pub(in crate::store) struct Origins {
     pub(in crate::store) below: u64,
     /// How many versions it begins with.
     pub(in crate::store) first: u64,
+    /// Revisions up to this one may have been issued in another life.
+    pub(in crate::store) reserved: Revision,
 }
 
 impl Origins {
@@ -41,6 +44,7 @@ impl Origins {
             floor: Revision::ZERO,
             below: 0,
             first: 0,
+            reserved: Revision::ZERO,
         }
     }
 
@@ -58,7 +62,13 @@ impl Origins {
             floor,
             below: below as u64,
             first: versions.len() as u64,
+            reserved: Revision::ZERO,
         }
+    }
+
+    /// The same, with these revisions never to be issued.
+    pub(in crate::store) fn reserving(self, reserved: Revision) -> Self {
+        Self { reserved, ..self }
     }
 
     fn to_header(self) -> JournalHeader {
@@ -70,6 +80,7 @@ impl Origins {
             compacted_revision: self.floor.0,
             compacted_entries: self.below,
             first_entries: self.first,
+            reserved_revision: self.reserved.0,
         }
     }
 }
@@ -77,7 +88,8 @@ impl Origins {
 /// A whole journal on the disk, under a name that nobody looks for.
 #[derive(Debug)]
 pub(in crate::store) struct Draft {
-    path: PathBuf,
+    /// Where it is until it takes its name; removed if it never does.
+    path: TempPath,
     file: File,
     /// How much of the journal it is to replace it speaks for, in bytes.
     covered: u64,
@@ -91,6 +103,8 @@ impl Draft {
         versions: impl IntoIterator<Item = &'a Version>,
     ) -> io::Result<Self> {
         let mut file = BufWriter::new(File::create(&path)?);
+        // From here on it is removed over any error.
+        let path = TempPath::try_from_path(path)?;
         file.write_all(MAGIC)?;
         file.write_all(&frame::frame(&origins.to_header().encode_to_vec())?)?;
         let mut payload = Vec::new();
@@ -138,9 +152,14 @@ impl Draft {
     /// Takes the name `path`, which is then still to be synced; the answer is the file, to be
     /// written on, and its length.
     pub(in crate::store) fn take_name(self, path: &Path) -> io::Result<(File, u64)> {
-        let file = File::options().write(true).open(&self.path)?;
-        let end = file.metadata()?.len();
-        fs::rename(&self.path, path)?;
-        Ok((file, end))
+        let end = self.file.metadata()?.len();
+        self.path.persist(path).map_err(|refused| refused.error)?;
+        Ok((self.file, end))
+    }
+
+    /// The same, where nothing may bear that name yet.
+    pub(in crate::store) fn take_new_name(self, path: &Path) -> io::Result<()> {
+        let taken = self.path.persist_noclobber(path);
+        taken.map_err(|refused| refused.error)
     }
 }

@@ -30,6 +30,10 @@ pub(in crate::store) struct Contents {
     pub(in crate::store) torn: Option<String>,
     /// How long the file is, in bytes.
     pub(in crate::store) length: u64,
+    /// Revisions up to this one may have been issued in another life.
+    pub(in crate::store) reserved: Revision,
+    /// Its format is an older one than is written here.
+    pub(in crate::store) old: bool,
 }
 
 /// Reads the journal at `path` from end to end.
@@ -41,6 +45,7 @@ pub(super) fn read(path: &Path, retention: Retention) -> Result<Contents, OpenEr
         floor: header.floor,
         below: header.below,
         owed: header.first,
+        reserved: header.reserved,
         ..Place::default()
     };
     let torn = loop {
@@ -61,8 +66,11 @@ pub(super) fn read(path: &Path, retention: Retention) -> Result<Contents, OpenEr
         return Err(reader.damaged(problem));
     }
     table.settle();
+    table.reserve(header.reserved);
     Ok(Contents {
         length: reader.length,
+        reserved: header.reserved,
+        old: header.old,
         life: header.life,
         created: header.created,
         table,
@@ -77,6 +85,8 @@ struct Header {
     floor: Revision,
     below: u64,
     first: u64,
+    reserved: Revision,
+    old: bool,
 }
 
 /// Where in the order of versions the reader is.
@@ -87,6 +97,8 @@ struct Place {
     below: u64,
     /// Entries still to come that were there when the file got its name.
     owed: u64,
+    /// Up to here revisions may have been issued in another life, and are not in this one.
+    reserved: Revision,
     last: Revision,
     /// The number of the next entry within its write.
     index: u32,
@@ -99,7 +111,10 @@ impl Place {
         let last = self.last;
         let same_write = revision == last && !first;
         let next = match self.below {
-            0 => revision == last.max(self.floor).next(),
+            0 => {
+                let next = last.max(self.floor).next();
+                revision == next || (next <= self.reserved && revision == self.reserved.next())
+            }
             _ => revision > last && revision <= self.floor,
         };
         self.below = self.below.saturating_sub(1);
@@ -180,6 +195,8 @@ impl Reader {
             floor: Revision(header.compacted_revision),
             below: header.compacted_entries,
             first: header.first_entries,
+            reserved: Revision(header.reserved_revision),
+            old: header.format < FORMAT,
         })
     }
 

@@ -387,3 +387,23 @@ fn entries_of_one_revision_are_one_write_and_stay_within_a_frame() {
     let (_, problem) = written.damage_in(&bytes);
     assert_eq!(problem, "revision 6 follows revision 6");
 }
+
+#[test]
+fn a_journal_of_an_older_format_is_written_anew_when_it_is_opened() {
+    let written = written();
+    let header = JournalHeader {
+        format: FORMAT - 1,
+        incarnation: LIFE.incarnation.0.to_be_bytes().to_vec(),
+        ..JournalHeader::default()
+    };
+    let header = frame::frame(&header.encode_to_vec()).unwrap();
+    let frames = &written.bytes[written.lengths[0]..];
+    let (mut journal, table) = written
+        .open_instead(&[MAGIC, &header, frames].concat())
+        .unwrap();
+    journal.upgrade(&table).unwrap();
+    journal.commit(&payload([6])).unwrap();
+    let (again, table) = written.open().unwrap();
+    assert!(!again.old);
+    assert_eq!(after(&table, 0), writes(1..=6));
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::super::fixture::{self, append_all, delete_if, id, put, run};
-use super::super::{Expect, Page, Store, directory};
+use super::super::{Expect, Page, ReadError, Store, directory};
 use super::*;
 
 fn open(dir: &Path) -> Arc<dyn Store> {
@@ -47,14 +47,25 @@ fn a_running_store_is_backed_up_and_restored_with_its_past_in_a_new_life() {
     run(store.append(put("later"))).unwrap();
     let place = elsewhere.path().join("data");
     let restored = restore(&file, &place, now()).unwrap();
-    assert_eq!((restored.revision, restored.created), (Revision(5), now()));
+    assert_eq!(
+        (restored.revision, restored.created),
+        (Revision(5 + LOST_REVISIONS), now())
+    );
     assert_ne!(restored.incarnation, store.incarnation());
     let again = open(&place);
     assert_eq!(again.incarnation(), restored.incarnation);
     assert_eq!(page(&again).policies.len(), 2);
     let of = |store: &Arc<dyn Store>| store.versions(&id("a"), None, 9).unwrap();
     assert_eq!(of(&again), of(&store));
-    assert_eq!(run(again.append(put("d"))).unwrap().revision, Revision(6));
+    let next = Revision(6 + LOST_REVISIONS);
+    assert_eq!(run(again.append(put("d"))).unwrap().revision, next);
+    run(again.close());
+    let again = open(&place);
+    assert_eq!(again.revision(), next);
+    // What another life called by a revision has never been here.
+    let watch = |revision| again.watch_after(Revision(revision)).map(drop);
+    assert_eq!((watch(5), watch(LOST_REVISIONS + 5)), (Ok(()), Ok(())));
+    assert!(matches!(watch(6), Err(ReadError::Compacted { .. })));
 }
 
 #[test]
@@ -178,4 +189,38 @@ fn verifying_reads_everything_and_changes_nothing() {
     assert_eq!(fs::read(&database).unwrap(), cut);
     fs::remove_dir_all(dir.path().join(INDEX_DIR)).unwrap();
     assert_eq!(verify(dir.path()).unwrap().1, IndexState::Absent);
+}
+
+#[test]
+fn what_the_index_knows_the_journal_has_lost_is_neither_cut_nor_backed_up() {
+    let (dir, store) = running();
+    run(store.close());
+    let journal = dir.path().join(JOURNAL_FILE);
+    let mut bytes = fs::read(&journal).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&journal, &bytes).unwrap();
+    let to = dir.path().join("backup");
+    for refused in [adopt(dir.path()), backup(dir.path(), &to)] {
+        assert!(
+            matches!(refused, Err(OpenError::JournalBehind { .. })),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(fs::read(&journal).unwrap(), bytes);
+    assert!(!to.exists());
+}
+
+#[test]
+fn a_backup_tells_what_it_left_out_and_leaves_other_files_alone() {
+    let (dir, _store) = running();
+    let copy = tempfile::tempdir().unwrap();
+    let bytes = fs::read(dir.path().join(JOURNAL_FILE)).unwrap();
+    let used = bytes.iter().rposition(|&byte| byte != 0).unwrap();
+    fs::write(copy.path().join(JOURNAL_FILE), &bytes[..used]).unwrap();
+    let (to, other) = (copy.path().join("backup"), copy.path().join("backup.new"));
+    fs::write(&other, "mine").unwrap();
+    let taken = backup(copy.path(), &to).unwrap();
+    assert!(taken.torn.is_some(), "{taken:?}");
+    assert_eq!(fs::read(&other).unwrap(), b"mine");
+    assert_eq!(fs::read_dir(copy.path()).unwrap().count(), 3);
 }
