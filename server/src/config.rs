@@ -42,7 +42,7 @@ pub const HEARTBEAT_INTERVALS: RangeInclusive<Duration> =
 pub const CONNECTION_LIMITS: RangeInclusive<usize> = 1..=1_000_000;
 
 /// How many changes of late may be kept.
-pub const HISTORY_CHANGES: RangeInclusive<usize> = 1..=1_000_000;
+pub const HISTORY_CHANGES: RangeInclusive<usize> = 1..=100_000;
 /// How many versions of each policy may be kept beyond these.
 pub const HISTORY_VERSIONS: RangeInclusive<usize> = 1..=1000;
 /// How many bytes either may take.
