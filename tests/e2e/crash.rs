@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fusebox_tests::chaos::damage::{contents, flip, journal, tear, truncate};
+use fusebox_tests::chaos::damage::{contents, flip, journal, tear, truncate, used};
 use fusebox_tests::chaos::storm::Storm;
 use fusebox_tests::dice::Dice;
 use fusebox_tests::server::Options;
@@ -122,7 +122,7 @@ fn a_journal_damaged_in_the_middle_stops_the_start_at_its_place_and_nothing_on_t
         let journal = journal(&storm.data());
         let whole = fs::read(&journal).unwrap();
         // Before the last quarter, so that whole commits stand behind it.
-        let at = storm.dice.index(whole.len() * 3 / 4);
+        let at = storm.dice.index(used(&whole) * 3 / 4);
         flip(&journal, at, &mut storm.dice);
         let damaged = kept(&storm.data());
 

@@ -31,7 +31,8 @@ fn policy(attempts: u32) -> Value {
     json!({
         "name": "payments",
         "selector": {"operation": "payments.*"},
-        "description": "d".repeat(3000),
+        "description": "d".repeat(4000),
+        "owner": "o".repeat(4000),
         "rules": {"retry": {"maxAttempts": attempts}},
     })
 }

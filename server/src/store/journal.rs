@@ -60,7 +60,7 @@ const MAGIC: &[u8] = b"fusebox journal\n";
 /// The highest format this server reads, and the one it writes. 1 had a write an entry.
 const FORMAT: u32 = 2;
 /// Bytes made room for at a time. A sync is quicker where the file need not grow for it.
-const ROOM_STEP: u64 = 4 * 1024 * 1024;
+const ROOM_STEP: u64 = 1024 * 1024;
 /// Longest remainder that one interrupted write can leave, with the room behind it.
 const TORN_BYTES: u64 = (frame::HEAD_BYTES + frame::PAYLOAD_BYTES) as u64 + ROOM_STEP;
 

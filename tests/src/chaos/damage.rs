@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::dice::Dice;
@@ -64,7 +64,16 @@ pub fn flip(file: &Path, at: usize, dice: &mut Dice) {
     fs::write(file, bytes).expect("a writable file");
 }
 
-/// Appends what a power cut may leave of a frame: its head, and less of it than the head says.
+/// How much of a journal has been written, in bytes: behind it is room made ahead, all zeros, and no
+/// commit ends with one.
+pub fn used(journal: &[u8]) -> usize {
+    journal
+        .iter()
+        .rposition(|&byte| byte != 0)
+        .map_or(0, |last| last + 1)
+}
+
+/// Writes behind the last commit what a power cut may leave of a frame: its head, and less of it than the head says.
 ///
 /// # Panics
 /// If the file cannot be written to.
@@ -78,7 +87,9 @@ pub fn tear(journal: &Path, dice: &mut Dice) {
     if dice.one_in(4) {
         torn.truncate(1 + dice.index(7));
     }
-    let open = File::options().append(true).open(journal);
-    let mut open = open.unwrap_or_else(|error| panic!("{}: {error}", journal.display()));
-    open.write_all(&torn).expect("a longer file");
+    let end = used(&fs::read(journal).expect("a readable file"));
+    let open = File::options().write(true).open(journal);
+    let open = open.unwrap_or_else(|error| panic!("{}: {error}", journal.display()));
+    // Into the room made ahead, or beyond the file's end.
+    open.write_all_at(&torn, end as u64).expect("a torn commit");
 }
