@@ -432,3 +432,45 @@ fn files_that_are_wrong_are_never_sent() {
     home.run(&[&apply[..], &pruning].concat()).assert_good();
     assert!(told.asked()[0].0.allow_empty);
 }
+
+#[test]
+fn an_empty_owner_or_namespace_is_refused_and_never_means_all_of_them() {
+    let told = Told::new(Ok(response(Vec::new())));
+    let url = told.serve().to_string();
+    let home = Home::new(&[
+        ("payments.yaml", PAYMENTS),
+        (
+            "grpc.json",
+            r#"{"methodConfig": [{"name": [{"service": "a"}], "timeout": "1s"}]}"#,
+        ),
+    ]);
+    let server = format!("--server {url}");
+    let import = "import grpc-service-config grpc.json".to_owned();
+    for (command, flag) in [
+        (
+            format!("apply {server} -f payments.yaml --prune"),
+            "--owner",
+        ),
+        (
+            format!("apply {server} -f payments.yaml --prune --owner team-a"),
+            "--namespace",
+        ),
+        (format!("diff {server} -f payments.yaml --prune"), "--owner"),
+        (
+            format!("diff {server} -f payments.yaml --prune --owner team-a"),
+            "--namespace",
+        ),
+        (format!("export {server}"), "--owner"),
+        (format!("export {server}"), "--namespace"),
+        (format!("export {server}"), "--service"),
+        (import.clone(), "--owner"),
+        (import.clone(), "--namespace"),
+        (import, "--service"),
+    ] {
+        let words: Vec<_> = command.split(' ').chain([flag, ""]).collect();
+        let ended = home.run(&words);
+        let lines = ended.assert_refused(2);
+        assert!(lines[0].contains(flag), "{command}: {lines:?}");
+    }
+    assert_eq!(told.asked().len(), 0);
+}

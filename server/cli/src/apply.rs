@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use clap::builder::NonEmptyStringValueParser as NonEmpty;
 use fusebox_proto::{json, v1};
 
 use crate::Failure;
@@ -29,10 +30,10 @@ pub(crate) struct Wanted {
     #[arg(long, requires = "owner")]
     prune: bool,
     /// Whose policies are pruned; each policy of the files must be of this owner
-    #[arg(long, value_name = "OWNER", requires = "prune")]
+    #[arg(long, value_name = "OWNER", requires = "prune", value_parser = NonEmpty::new())]
     owner: Option<String>,
     /// Prune in this namespace alone
-    #[arg(long, value_name = "NS", requires = "prune")]
+    #[arg(long, value_name = "NS", requires = "prune", value_parser = NonEmpty::new())]
     namespace: Option<String>,
     /// Accept files without any policy; with --prune, delete all that --owner has
     #[arg(long)]
