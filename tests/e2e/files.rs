@@ -8,10 +8,16 @@
 #[path = "files/told.rs"]
 mod told;
 
+use std::fs::File;
+use std::io::Read;
+use std::process::{Command, Stdio};
+
 use fusebox_proto::v1::policy_diff::Action;
 use fusebox_tests::home::Home;
 use fusebox_tests::ports;
+use fusebox_tests::process::hermetic;
 use fusebox_tests::server::{Options, Server};
+use fusebox_tests::tools;
 use serde_json::{Value, json};
 use tonic::Status;
 use tonic_types::{ErrorDetails, StatusExt};
@@ -473,4 +479,107 @@ fn an_empty_owner_or_namespace_is_refused_and_never_means_all_of_them() {
         assert!(lines[0].contains(flag), "{command}: {lines:?}");
     }
     assert_eq!(told.asked().len(), 0);
+}
+
+/// Runs the program with outputs of one's own; how it ended, and what it said on a piped error.
+fn run_into(out: Stdio, err: Stdio, home: &Home, arguments: &[&str]) -> (i32, String) {
+    let mut command = Command::new(tools::fusebox());
+    let command = hermetic(&mut command).args(arguments);
+    let command = command.current_dir(home.path("")).stdin(Stdio::null());
+    let ended = command.stdout(out).stderr(err).output().unwrap();
+    let err = String::from_utf8(ended.stderr).unwrap();
+    (ended.status.code().unwrap(), err)
+}
+
+/// A pipe that nobody reads.
+fn closed() -> Stdio {
+    std::io::pipe().unwrap().1.into()
+}
+
+fn full() -> Stdio {
+    let full = File::options().write(true).open("/dev/full");
+    full.unwrap().into()
+}
+
+#[test]
+fn what_was_applied_or_compared_is_so_whether_or_not_it_can_be_printed() {
+    let home = Home::new(&[("payments.yaml", PAYMENTS)]);
+    for (command, action, status) in [
+        ("apply", Action::Update, 0),
+        ("diff", Action::Update, 1),
+        ("diff", Action::Unchanged, 0),
+    ] {
+        let url = Told::new(Ok(response(vec![diff("payments", action)])))
+            .serve()
+            .to_string();
+        for form in ["text", "json"] {
+            let words = [command, "-f", "payments.yaml", "--server", &url, "-o", form];
+            assert_eq!(
+                run_into(closed(), Stdio::piped(), &home, &words),
+                (status, String::new()),
+                "{command} -o {form}"
+            );
+            let nowhere = run_into(full(), full(), &home, &words);
+            assert_eq!(nowhere.0, status, "{command} -o {form}");
+            let (ended, err) = run_into(full(), Stdio::piped(), &home, &words);
+            assert_eq!((ended, err.lines().count()), (status, 1), "{err}");
+            assert!(err.contains("standard output"), "{err}");
+        }
+    }
+}
+
+#[test]
+fn an_apply_that_may_have_been_done_is_told_so_and_not_as_refused() {
+    let home = Home::new(&[("payments.yaml", PAYMENTS)]);
+    let ended = |status: Status, words: &str| {
+        let url = Told::new(Err(status)).serve().to_string();
+        let words: Vec<_> = words.split(' ').chain(["--server", &url]).collect();
+        home.run(&words)
+    };
+    for doubtful in [
+        Status::unavailable("lost the disk"),
+        Status::deadline_exceeded("lost the disk"),
+        Status::cancelled("lost the disk"),
+        Status::unknown("lost the disk"),
+        Status::internal("lost the disk"),
+    ] {
+        let apply = ended(doubtful.clone(), "apply -f payments.yaml");
+        let lines = apply.assert_refused(1);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        for part in ["may or may not have been applied", "`fusebox diff`"] {
+            assert!(lines[0].contains(part), "{part}: {lines:?}");
+        }
+        assert!(!lines[0].contains("refused"), "{lines:?}");
+        for (words, status) in [
+            ("apply -f payments.yaml --dry-run", 1),
+            ("diff -f payments.yaml", 2),
+            ("export", 1),
+        ] {
+            let asked = ended(doubtful.clone(), words);
+            let lines = asked.assert_refused(status);
+            assert!(!lines[0].contains("have been applied"), "{lines:?}");
+        }
+    }
+    let refused = ended(Status::aborted("another etag"), "apply -f payments.yaml");
+    assert_eq!(
+        refused.assert_refused(1),
+        ["fusebox: the server refused: another etag (Aborted)"]
+    );
+}
+
+#[test]
+fn a_server_that_is_lost_during_an_apply_leaves_it_in_doubt() {
+    let home = Home::new(&[("payments.yaml", PAYMENTS)]);
+    let listener = ports::listener();
+    let url = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            stream.read(&mut [0; 1024]).unwrap();
+        }
+    });
+    let ended = home.run(&["apply", "-f", "payments.yaml", "--server", &url]);
+    let lines = ended.assert_refused(1);
+    for part in ["did not answer", "may or may not have been applied"] {
+        assert!(lines.len() == 1 && lines[0].contains(part), "{lines:?}");
+    }
 }

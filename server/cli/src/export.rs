@@ -14,7 +14,7 @@ use tonic::transport::Channel;
 use crate::Failure;
 use crate::check::many_policies;
 use crate::files::{Folder, Format, authored};
-use crate::remote::{Remote, refusal};
+use crate::remote::{Call, Remote};
 
 /// Policies asked for at once: as many as the contract lets.
 const PAGE: i32 = 1000;
@@ -117,7 +117,7 @@ async fn pages(
     loop {
         let page = client.list_policies(request.clone()).await;
         let page = page
-            .map_err(|status| refusal(&status, |_, _| None))?
+            .map_err(|status| Call::Question.failed(&status, |_, _| None))?
             .into_inner();
         if *revision.get_or_insert(page.revision) != page.revision {
             return Ok(None);
