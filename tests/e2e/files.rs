@@ -583,3 +583,50 @@ fn a_server_that_is_lost_during_an_apply_leaves_it_in_doubt() {
         assert!(lines.len() == 1 && lines[0].contains(part), "{lines:?}");
     }
 }
+
+#[test]
+fn a_policy_file_is_one_however_its_ending_is_capitalized() {
+    let ledger =
+        r#"{"name": "ledger", "selector": {"operation": "*"}, "rules": {"enabled": true}}"#;
+    let home = Home::new(&[
+        ("p/A.YAML", PAYMENTS),
+        ("p/b.Yml", &PAYMENTS.replace("payments", "refunds")),
+        ("p/c.JSON", ledger),
+    ]);
+    let said = home.run(&["check", "-f", "p"]).assert_good();
+    assert_eq!(said, "3 policies in 3 files: good, 0 warnings\n");
+}
+
+#[test]
+fn what_pruning_passes_over_in_a_directory_is_named() {
+    let told = Told::new(Ok(response(Vec::new())));
+    let url = told.serve().to_string();
+    let home = Home::new(&[
+        ("p/payments.yaml", PAYMENTS),
+        ("p/.hidden.txt", ""),
+        ("p/eu/ledger.yaml.bak", ""),
+        ("p/refunds.txt", &PAYMENTS.replace("payments", "refunds")),
+    ]);
+    let files = ["-f", "p", "-f", "p/refunds.txt", "--server", &url];
+    let pruning = ["--prune", "--owner", "team-a"];
+    for command in ["apply", "diff"] {
+        let plain = home.run(&[&[command], &files[..]].concat());
+        assert_eq!((plain.status, plain.err.as_str()), (0, ""));
+        let pruned = home.run(&[&[command], &files[..], &pruning].concat());
+        assert_eq!(
+            (pruned.status, pruned.err.as_str()),
+            (
+                0,
+                "p/eu/ledger.yaml.bak: warning: is not read, and what it holds may be pruned: \
+                 it is no file *.yaml, *.yml or *.json\n"
+            )
+        );
+    }
+    for number in 0..30 {
+        home.put(&format!("p/old/{number}.txt"), b"");
+    }
+    let many = home.run(&[&["apply"], &files[..], &pruning].concat());
+    let lines: Vec<_> = many.err.lines().collect();
+    assert_eq!((many.status, lines.len()), (0, 21), "{lines:?}");
+    assert_eq!(lines[20], "and 11 more");
+}

@@ -71,6 +71,9 @@ impl Wanted {
     ) -> Result<v1::ApplyPoliciesResponse, Failure> {
         let set = self.files.read()?;
         self.refuse_empty(&set)?;
+        if self.prune {
+            set.warn_of_skipped();
+        }
         let request = self.author.sign(self.request(&set, validate_only))?;
         let call = if validate_only {
             Call::Question

@@ -18,6 +18,7 @@ use fusebox_server::control::{Asked, MAX_SET};
 use prost::Message;
 
 use crate::Failure;
+use crate::print::warn;
 
 pub(crate) use finding::{Finding, Place, shown};
 pub(crate) use folder::Folder;
@@ -43,6 +44,8 @@ pub(crate) struct Set {
     pub(crate) entries: Vec<Entry>,
     /// Files read, those without a policy, too.
     pub(crate) files: usize,
+    /// What was passed over in directories though it is not hidden.
+    skipped: Vec<Arc<str>>,
 }
 
 impl Files {
@@ -57,7 +60,8 @@ impl Files {
     }
 
     fn legal(&self) -> Result<Set, Vec<Finding>> {
-        let (sources, mut findings) = source::read(&self.paths);
+        let found = source::read(&self.paths);
+        let (sources, mut findings) = (found.sources, found.findings);
         let mut drafts = Vec::new();
         for source in &sources {
             drafts.extend(read(source, &mut findings));
@@ -71,7 +75,12 @@ impl Files {
         if findings.is_empty() {
             let files = sources.len();
             let entries = drafts.into_iter().filter_map(Draft::legal).collect();
-            return Ok(Set { entries, files });
+            let skipped = found.skipped;
+            return Ok(Set {
+                entries,
+                files,
+                skipped,
+            });
         }
         Err(findings)
     }
@@ -98,6 +107,19 @@ impl Set {
         match self.files {
             0 => "0 files (of a directory, *.yaml, *.yml and *.json are read)".to_owned(),
             files => counted(files, "file"),
+        }
+    }
+
+    /// Names what was passed over, for a write that deletes whatever it does not have.
+    pub(crate) fn warn_of_skipped(&self) {
+        for file in self.skipped.iter().take(MAX_SKIPPED_TOLD) {
+            warn(&format!(
+                "{file}: warning: is not read, and what it holds may be pruned: it is no file *.yaml, \
+                 *.yml or *.json"
+            ));
+        }
+        if let Some(more) = more_than(MAX_SKIPPED_TOLD, self.skipped.len()) {
+            warn(&more);
         }
     }
 
@@ -226,18 +248,16 @@ fn doubles(drafts: &[Draft]) -> Vec<Finding> {
 
 /// Most findings told; whoever has more has made one mistake many times.
 const MAX_TOLD: usize = 1000;
+/// Most files named that were passed over; a directory of other things is no mistake.
+const MAX_SKIPPED_TOLD: usize = 20;
 
 /// Everything that is wrong, a line each, and how many these are.
 pub(crate) fn tell(findings: &[Finding]) -> String {
     for finding in findings.iter().take(MAX_TOLD) {
         eprintln!("{finding}");
     }
-    if let Some(more) = findings
-        .len()
-        .checked_sub(MAX_TOLD)
-        .filter(|more| *more > 0)
-    {
-        eprintln!("and {more} more");
+    if let Some(more) = more_than(MAX_TOLD, findings.len()) {
+        eprintln!("{more}");
     }
     let files: std::collections::BTreeSet<&Arc<str>> =
         findings.iter().map(|finding| &finding.at.file).collect();
@@ -246,6 +266,12 @@ pub(crate) fn tell(findings: &[Finding]) -> String {
         counted(findings.len(), "error"),
         counted(files.len(), "file")
     )
+}
+
+/// How many are not told, if more than so many are there.
+fn more_than(told: usize, number: usize) -> Option<String> {
+    let more = number.checked_sub(told).filter(|more| *more > 0)?;
+    Some(format!("and {more} more"))
 }
 
 /// "1 error", "2 errors".
