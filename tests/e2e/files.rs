@@ -630,3 +630,28 @@ fn what_pruning_passes_over_in_a_directory_is_named() {
     assert_eq!((many.status, lines.len()), (0, 21), "{lines:?}");
     assert_eq!(lines[20], "and 11 more");
 }
+
+#[test]
+fn a_set_is_weighed_as_the_request_that_carries_it() {
+    let text = "x".repeat(520);
+    let policy = |number| {
+        format!(
+            "name: p{number:04}\ndescription: {text}\nselector: {{operation: x{number:04}}}\n\
+             rules: {{enabled: true}}\n"
+        )
+    };
+    // The policies alone are less than a mebibyte, with a tag and a length for each they are more.
+    let many: Vec<_> = (0..1925).map(policy).collect();
+    let home = Home::new(&[("many.yaml", &many.join("---\n"))]);
+    for (command, status) in [("check", 1), ("diff", 2), ("apply", 1)] {
+        let ended = home.run(&[command, "-f", "many.yaml"]);
+        let lines = ended.assert_refused(status);
+        assert!(
+            lines[0].starts_with("fusebox: 1925 policies of ") && lines[0].contains("1048576"),
+            "{lines:?}"
+        );
+    }
+    home.put("fit.yaml", many[..1900].join("---\n").as_bytes());
+    let fit = home.run(&["check", "-f", "fit.yaml"]).assert_good();
+    assert!(fit.starts_with("1900 policies in 1 file: good"), "{fit}");
+}

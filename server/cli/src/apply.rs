@@ -74,7 +74,7 @@ impl Wanted {
         if self.prune {
             set.warn_of_skipped();
         }
-        let request = self.author.sign(self.request(&set, validate_only))?;
+        let request = self.author.sign(set.ask(self.request(validate_only))?)?;
         let call = if validate_only {
             Call::Question
         } else {
@@ -104,9 +104,10 @@ impl Wanted {
         }
     }
 
-    fn request(&self, set: &Set, validate_only: bool) -> v1::ApplyPoliciesRequest {
+    /// But for the policies.
+    fn request(&self, validate_only: bool) -> v1::ApplyPoliciesRequest {
         v1::ApplyPoliciesRequest {
-            policies: set.wire(),
+            policies: Vec::new(),
             prune: self.prune,
             owner: self.owner.clone().unwrap_or_default(),
             namespace: self.namespace.clone().unwrap_or_default(),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use fusebox_core::policy::Violations;
+use fusebox_proto::v1;
 use fusebox_server::control::{self, Applied, Control, ControlError, Intent, Warning};
 use fusebox_server::store::{Retention, memory};
 
@@ -32,6 +33,7 @@ type Warnings = Vec<Finding>;
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let set = args.files.read()?;
     set.refuse_empty()?;
+    set.ask(v1::ApplyPoliciesRequest::default())?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let warnings = runtime.block_on(judged(&set))?;
     let warnings = warnings.map_err(|errors| Failure::told(tell(&errors)))?;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use fusebox_core::policy::Violation;
 use fusebox_proto::v1;
 use fusebox_server::control::{Asked, MAX_SET};
+use fusebox_server::rpc::POLICY_RECEIVE_BYTES;
 use prost::Message;
 
 use crate::Failure;
@@ -49,14 +50,11 @@ pub(crate) struct Set {
 }
 
 impl Files {
-    /// All of them, if one write can take them; or everything that is wrong with any, each told
+    /// All of them, or everything that is wrong with any, each told
     /// in a line of its own before.
     pub(crate) fn read(&self) -> Result<Set, Failure> {
-        let set = self
-            .legal()
-            .map_err(|findings| Failure::told(tell(&findings)))?;
-        set.refuse_crowd()?;
-        Ok(set)
+        self.legal()
+            .map_err(|findings| Failure::told(tell(&findings)))
     }
 
     fn legal(&self) -> Result<Set, Vec<Finding>> {
@@ -85,9 +83,6 @@ impl Files {
         Err(findings)
     }
 }
-
-/// Most bytes of one ApplyPolicies, as the contract has it.
-const MAX_POLICIES_BYTES: usize = 1024 * 1024;
 
 impl Set {
     /// Files without a policy are more often a wrong path than a wish.
@@ -123,29 +118,24 @@ impl Set {
         }
     }
 
-    /// What one write can take.
-    fn refuse_crowd(&self) -> Result<(), Failure> {
-        let policies = self.entries.len();
-        let bytes: usize = self
-            .entries
-            .iter()
-            .map(|entry| entry.wire.encoded_len())
-            .sum();
-        if policies <= MAX_SET && bytes <= MAX_POLICIES_BYTES {
-            return Ok(());
+    /// The request with these policies, if a server takes one so large.
+    pub(crate) fn ask(
+        &self,
+        request: v1::ApplyPoliciesRequest,
+    ) -> Result<v1::ApplyPoliciesRequest, Failure> {
+        let policies = self.entries.iter().map(|entry| entry.wire.clone());
+        let request = v1::ApplyPoliciesRequest {
+            policies: policies.collect(),
+            ..request
+        };
+        let (policies, bytes) = (request.policies.len(), request.encoded_len());
+        if policies <= MAX_SET && bytes <= POLICY_RECEIVE_BYTES {
+            return Ok(request);
         }
         Err(Failure::told(format!(
             "{policies} policies of {bytes} bytes are too many for one write, which takes \
-             {MAX_SET} of {MAX_POLICIES_BYTES} bytes; apply them in parts"
+             {MAX_SET} of {POLICY_RECEIVE_BYTES} bytes; apply them in parts"
         )))
-    }
-
-    /// As they are sent.
-    pub(crate) fn wire(&self) -> Vec<v1::Policy> {
-        self.entries
-            .iter()
-            .map(|entry| entry.wire.clone())
-            .collect()
     }
 
     /// As they are judged, but for the etags: only a server knows whether those still hold.
