@@ -3,7 +3,6 @@
 //! It is an `ApplyPolicies` that only validates, in this process and over an empty store, so that the
 //! same words are said before the merge as after it. It opens no connection.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -15,6 +14,7 @@ use fusebox_server::store::{Retention, memory};
 
 use crate::Failure;
 use crate::files::{Entry, Files, Finding, Set, counted, tell};
+use crate::print::say;
 
 /// What to check, and how strictly.
 #[derive(Debug, clap::Args)]
@@ -49,8 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             "{read}: {odd}, and --strict takes none"
         )));
     }
-    // Nobody has to read it.
-    writeln!(io::stdout(), "{read}: good, {odd}").ok();
+    say(&format!("{read}: good, {odd}"));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -14,6 +14,7 @@ use tonic::transport::Channel;
 use crate::Failure;
 use crate::check::many_policies;
 use crate::files::{Folder, Format, authored};
+use crate::print::say;
 use crate::remote::{Call, Remote};
 
 /// Policies asked for at once: as many as the contract lets.
@@ -81,8 +82,7 @@ impl Target {
         }
         let (all, to) = (many_policies(policies.len()), directory.display());
         let changed = written.changed;
-        // Nobody has to read it.
-        writeln!(io::stdout(), "{all} in {to}, {changed} written anew").ok();
+        say(&format!("{all} in {to}, {changed} written anew"));
         Ok(())
     }
 }

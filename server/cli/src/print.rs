@@ -112,6 +112,11 @@ fn line(text: &mut String, content: impl Display) {
     writeln!(text, "{content}").ok();
 }
 
+/// A line on standard output that nobody has to read.
+pub(crate) fn say(line: &str) {
+    writeln!(io::stdout(), "{line}").ok();
+}
+
 /// A line on standard error that decides nothing, not even where nobody can read it.
 pub(crate) fn warn(line: &str) {
     writeln!(io::stderr(), "{line}").ok();

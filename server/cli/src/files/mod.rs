@@ -21,9 +21,10 @@ use prost::Message;
 use crate::Failure;
 use crate::print::warn;
 
-pub(crate) use finding::{Finding, Place, shown};
+pub(crate) use finding::{Finding, Place, below, shown};
 pub(crate) use folder::Folder;
 pub(crate) use policy::Entry;
+pub(crate) use value::camel_case;
 pub(crate) use write::{Format, authored};
 pub(crate) use yaml::{At, Is, Node, Word};
 

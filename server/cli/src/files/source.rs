@@ -5,6 +5,7 @@
 //! read twice, however many ways lead to it, so that a loop of links ends.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -117,22 +118,15 @@ impl Search {
             let reason = format!("is deeper than {MAX_DEPTH} directories; name it by itself");
             return self.refuse(path, &reason);
         }
-        let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-        let mut entries = match entries {
+        let entries = match listed(path) {
             Ok(entries) => entries,
             Err(error) => return self.refuse(path, &error.to_string()),
         };
-        entries.sort_by_key(fs::DirEntry::file_name);
-        for entry in entries {
-            let path = entry.path();
-            let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        for path in entries.iter().map(fs::DirEntry::path) {
             // What a link means decides; one that leads nowhere is told only if it looks like ours.
             let metadata = fs::metadata(&path).ok();
             let is_directory = metadata.as_ref().is_some_and(fs::Metadata::is_dir);
             let is_other = metadata.is_some_and(|metadata| !metadata.is_file());
-            if hidden {
-                continue;
-            }
             if is_directory || (is_policy_file(&path) && !is_other) {
                 self.any(&path, depth + 1);
             } else {
@@ -158,6 +152,18 @@ impl Search {
         let at = Place::whole(&shown(path));
         self.findings.push(Finding::new(at, "", message));
     }
+}
+
+/// What is in a directory and not hidden, in the order of the names.
+pub(super) fn listed(directory: &Path) -> io::Result<Vec<fs::DirEntry>> {
+    let entries = fs::read_dir(directory)?.collect::<io::Result<Vec<_>>>()?;
+    let hidden = |name: &OsStr| name.as_encoded_bytes().starts_with(b".");
+    let mut shown: Vec<_> = entries
+        .into_iter()
+        .filter(|entry| !hidden(&entry.file_name()))
+        .collect();
+    shown.sort_by_key(fs::DirEntry::file_name);
+    Ok(shown)
 }
 
 /// By its name, in large letters or small ones.
