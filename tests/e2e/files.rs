@@ -1,23 +1,20 @@
 //! Policies kept in files: what `fusebox check`, `import`, `export`, `apply` and `diff` say and
 //! write, as a person or a pipeline meets them.
 //!
-//! What `apply` and `diff` do with an answer is shown against a server that answers as it is told.
+//! What `apply` and `diff` do with an answer (`answers`) is shown against a server that answers as it
+//! is told (`told`).
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
-use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+#[path = "files/answers.rs"]
+mod answers;
+#[path = "files/told.rs"]
+mod told;
 
-use fusebox_proto::v1;
-use fusebox_proto::v1::policy_diff::Action;
-use fusebox_proto::v1::policy_service_server::{PolicyService, PolicyServiceServer};
 use fusebox_tests::home::Home;
 use fusebox_tests::ports;
 use fusebox_tests::server::{Options, Server};
 use serde_json::{Value, json};
-use tonic::{Request, Response, Status};
-use tonic_types::{ErrorDetails, StatusExt};
 
 const PAYMENTS: &str = "\
 name: payments
@@ -325,216 +322,40 @@ fn an_owner_is_only_for_pruning_and_pruning_needs_one() {
     }
 }
 
-/// A policy service that answers each ApplyPolicies alike, and keeps what it was asked.
-#[derive(Clone)]
-struct Told {
-    answer: Result<v1::ApplyPoliciesResponse, Status>,
-    asked: Arc<Mutex<Vec<(v1::ApplyPoliciesRequest, String)>>>,
+#[test]
+fn a_policy_file_is_one_however_its_ending_is_capitalized() {
+    let ledger =
+        r#"{"name": "ledger", "selector": {"operation": "*"}, "rules": {"enabled": true}}"#;
+    let home = Home::new(&[
+        ("p/A.YAML", PAYMENTS),
+        ("p/b.Yml", &PAYMENTS.replace("payments", "refunds")),
+        ("p/c.JSON", ledger),
+    ]);
+    let said = home.run(&["check", "-f", "p"]).assert_good();
+    assert_eq!(said, "3 policies in 3 files: good, 0 warnings\n");
 }
 
-impl Told {
-    fn new(answer: Result<v1::ApplyPoliciesResponse, Status>) -> Self {
-        let asked = Arc::default();
-        Self { answer, asked }
-    }
-
-    /// Serves until the test program ends.
-    fn serve(&self) -> SocketAddr {
-        let service = PolicyServiceServer::new(self.clone());
-        let listener = ports::listener();
-        let addr = listener.local_addr().unwrap();
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
-            runtime.block_on(async {
-                listener.set_nonblocking(true).unwrap();
-                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-                let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
-                let server = tonic::transport::Server::builder().add_service(service);
-                server.serve_with_incoming(incoming).await.unwrap();
-            });
-        });
-        addr
-    }
-
-    fn asked(&self) -> Vec<(v1::ApplyPoliciesRequest, String)> {
-        std::mem::take(&mut self.asked.lock().unwrap())
-    }
-}
-
-/// Methods as `async_trait` would make them of an `async fn`.
-macro_rules! answers {
-    ($($method:ident($request:ident) -> $response:ty = $answer:expr;)+) => {$(
-        fn $method<'a, 'b>(
-            &'a self,
-            request: Request<v1::$request>,
-        ) -> Pin<Box<dyn Future<Output = Result<Response<$response>, Status>> + Send + 'b>>
-        where
-            'a: 'b,
-            Self: 'b,
-        {
-            let answer: fn(&Self, Request<v1::$request>) -> Result<$response, Status> = $answer;
-            let answer = answer(self, request).map(Response::new);
-            Box::pin(async { answer })
-        }
-    )+};
-}
-
-fn nobody_asks<Q, A>(_: &Told, _: Request<Q>) -> Result<A, Status> {
-    Err(Status::unimplemented("nobody asks for it here"))
-}
-
-impl PolicyService for Told {
-    type WatchPoliciesStream = tokio_stream::Empty<Result<v1::WatchPoliciesResponse, Status>>;
-
-    answers! {
-        apply_policies(ApplyPoliciesRequest) -> v1::ApplyPoliciesResponse = |told, request| {
-            let author = request.metadata().get("fusebox-author").unwrap();
-            let author = author.to_str().unwrap().to_owned();
-            told.asked.lock().unwrap().push((request.into_inner(), author));
-            told.answer.clone()
-        };
-        create_policy(CreatePolicyRequest) -> v1::CreatePolicyResponse = nobody_asks;
-        get_policy(GetPolicyRequest) -> v1::GetPolicyResponse = nobody_asks;
-        list_policies(ListPoliciesRequest) -> v1::ListPoliciesResponse = nobody_asks;
-        update_policy(UpdatePolicyRequest) -> v1::UpdatePolicyResponse = nobody_asks;
-        delete_policy(DeletePolicyRequest) -> v1::DeletePolicyResponse = nobody_asks;
-        list_policy_revisions(ListPolicyRevisionsRequest) -> v1::ListPolicyRevisionsResponse = nobody_asks;
-        rollback_policy(RollbackPolicyRequest) -> v1::RollbackPolicyResponse = nobody_asks;
-        explain_policy(ExplainPolicyRequest) -> v1::ExplainPolicyResponse = nobody_asks;
-        watch_policies(WatchPoliciesRequest) -> Self::WatchPoliciesStream = nobody_asks;
-        list_audit_events(ListAuditEventsRequest) -> v1::ListAuditEventsResponse = nobody_asks;
-    }
-}
-
-fn diff(name: &str, action: Action) -> v1::PolicyDiff {
-    let changed = action == Action::Update;
-    let change = v1::FieldChange {
-        field: "rules.timeout.attempt".to_owned(),
-        before: "1s".to_owned(),
-        after: "0.800s".to_owned(),
+#[test]
+fn a_set_is_weighed_as_the_request_that_carries_it() {
+    let text = "x".repeat(520);
+    let policy = |number| {
+        format!(
+            "name: p{number:04}\ndescription: {text}\nselector: {{operation: x{number:04}}}\n\
+             rules: {{enabled: true}}\n"
+        )
     };
-    v1::PolicyDiff {
-        namespace: "default".to_owned(),
-        name: name.to_owned(),
-        action: action.into(),
-        changes: changed.then_some(change).into_iter().collect(),
-        ..v1::PolicyDiff::default()
-    }
-}
-
-fn response(diffs: Vec<v1::PolicyDiff>) -> v1::ApplyPoliciesResponse {
-    let revision = 12;
-    v1::ApplyPoliciesResponse { diffs, revision }
-}
-
-#[test]
-fn apply_sends_the_files_and_says_what_changed() {
-    let told = Told::new(Ok(response(vec![
-        diff("payments", Action::Update),
-        diff("old", Action::Delete),
-    ])));
-    let url = told.serve().to_string();
-    let home = Home::new(&[("payments.yaml", PAYMENTS)]);
-    let apply = ["apply", "-f", "payments.yaml", "--server", &url];
-    let pruning = ["--prune", "--owner", "team-a", "--author", "ada"];
-    let said = home.run(&[&apply[..], &pruning].concat()).assert_good();
-    assert_eq!(
-        said,
-        "update default/payments\n  - rules.timeout.attempt: 1s\n  + rules.timeout.attempt: 0.800s\n\
-         delete default/old\n0 created, 1 updated, 1 deleted, 0 unchanged; revision 12\n"
-    );
-    let (request, author) = told.asked().pop().unwrap();
-    assert_eq!(author, "ada");
-    assert_eq!(request.policies[0].name, "payments");
-    assert_eq!(
-        (request.prune, request.owner.as_str(), request.validate_only),
-        (true, "team-a", false)
-    );
-
-    let dry = home
-        .run(&[&apply[..], &["--dry-run", "-o", "json"]].concat())
-        .assert_good();
-    let dry: Value = serde_json::from_str(&dry).unwrap();
-    assert_eq!(dry["diffs"][1]["action"], "ACTION_DELETE");
-    let (request, author) = told.asked().pop().unwrap();
-    assert!(request.validate_only && author.contains('@'), "{author}");
-}
-
-#[test]
-fn diff_tells_a_script_by_its_exit_status() {
-    let home = Home::new(&[("payments.yaml", PAYMENTS), ("bad.yaml", "name: [\n")]);
-    for (answer, file, status) in [
-        (
-            Ok(response(vec![diff("payments", Action::Unchanged)])),
-            "payments.yaml",
-            0,
-        ),
-        (
-            Ok(response(vec![diff("payments", Action::Update)])),
-            "payments.yaml",
-            1,
-        ),
-        (Err(Status::unavailable("no disk")), "payments.yaml", 2),
-        (Ok(response(Vec::new())), "bad.yaml", 2),
-        (Ok(response(Vec::new())), "missing.yaml", 2),
-    ] {
-        let told = Told::new(answer);
-        let url = told.serve().to_string();
-        let ended = home.run(&["diff", "-f", file, "--server", &url]);
-        assert_eq!(ended.status, status, "{}{}", ended.out, ended.err);
+    // The policies alone are less than a mebibyte, with a tag and a length for each they are more.
+    let many: Vec<_> = (0..1925).map(policy).collect();
+    let home = Home::new(&[("many.yaml", &many.join("---\n"))]);
+    for (command, status) in [("check", 1), ("diff", 2), ("apply", 1)] {
+        let ended = home.run(&[command, "-f", "many.yaml"]);
+        let lines = ended.assert_refused(status);
         assert!(
-            told.asked()
-                .iter()
-                .all(|(request, _)| request.validate_only)
+            lines[0].starts_with("fusebox: 1925 policies of ") && lines[0].contains("1048576"),
+            "{lines:?}"
         );
     }
-}
-
-#[test]
-fn what_the_server_refuses_is_told_where_it_stands_in_the_files() {
-    let mut details = ErrorDetails::new();
-    for (field, description) in [
-        ("policies[1].rules.timeout.attempt", "is not to my liking"),
-        ("policies[1].rules.retry.max_attempts", "is missing"),
-        ("owner", "needs prune"),
-    ] {
-        details.add_bad_request_violation(field, description);
-    }
-    let status = Status::with_error_details(tonic::Code::InvalidArgument, "refused", details);
-    let url = Told::new(Err(status)).serve().to_string();
-    let ledger = PAYMENTS.replace("payments", "ledger");
-    let home = Home::new(&[("p/a.yaml", PAYMENTS), ("p/b.yaml", &ledger)]);
-    let ended = home.run(&["apply", "-f", "p", "--server", &url]);
-    assert_eq!(
-        ended.assert_refused(1),
-        [
-            "p/b.yaml:8:14: rules.timeout.attempt: is not to my liking",
-            "p/b.yaml:6:1: rules.retry.max_attempts: is missing",
-            "request: owner: needs prune",
-            "fusebox: the server refused: 3 errors; nothing was changed",
-        ]
-    );
-}
-
-#[test]
-fn files_that_are_wrong_are_never_sent() {
-    let told = Told::new(Ok(response(Vec::new())));
-    let url = told.serve().to_string();
-    let home = Home::new(&[
-        ("p/a.yaml", PAYMENTS),
-        ("p/b.yaml", "name: b\n"),
-        ("none.yaml", ""),
-    ]);
-    for file in ["p", "none.yaml"] {
-        let ended = home.run(&["apply", "-f", file, "--server", &url]);
-        ended.assert_refused(1);
-    }
-    assert_eq!(told.asked().len(), 0);
-    let pruning = ["--prune", "--owner", "a", "--allow-empty"];
-    let apply = ["apply", "-f", "none.yaml", "--server", &url];
-    home.run(&[&apply[..], &pruning].concat()).assert_good();
-    assert!(told.asked()[0].0.allow_empty);
+    home.put("fit.yaml", many[..1900].join("---\n").as_bytes());
+    let fit = home.run(&["check", "-f", "fit.yaml"]).assert_good();
+    assert!(fit.starts_with("1900 policies in 1 file: good"), "{fit}");
 }

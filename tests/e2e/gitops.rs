@@ -407,3 +407,23 @@ fn a_server_that_is_down_or_another_port_is_told_in_one_line_that_says_what_to_d
     let ended = desk.run("apply -f p");
     assert!(ended.assert_refused(1)[0].contains(&grpc), "{}", ended.err);
 }
+
+#[test]
+fn an_export_of_nothing_is_a_set_of_nothing() {
+    let desk = Desk::new(&[]);
+    for form in ["yaml", "json"] {
+        let text = desk.run(&format!("export -o {form}")).assert_good();
+        let empty = desk.run_with("apply -f -", &text);
+        assert_eq!(
+            empty.assert_refused(1),
+            ["fusebox: no policy in 1 file; name files or directories that have some"],
+            "{form}: {text}"
+        );
+        for command in ["diff", "apply", "apply --prune --owner a"] {
+            let allowed = desk.run_with(&format!("{command} -f - --allow-empty"), &text);
+            assert_eq!(allowed.status, 0, "{form}: {text}: {}", allowed.err);
+        }
+    }
+    let json = desk.run("export -o json").assert_good();
+    assert_eq!(json, "{\"policies\": []}\n");
+}

@@ -3,12 +3,14 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use fusebox_proto::{json, v1};
+use clap::builder::NonEmptyStringValueParser as NonEmpty;
+use fusebox_proto::json::{self, InvalidJson};
+use fusebox_proto::v1;
 
 use crate::Failure;
 use crate::files::{Files, Set};
-use crate::print::Printer;
-use crate::remote::{Author, Remote, refusal};
+use crate::print::{Printer, warn};
+use crate::remote::{Author, Call, Remote};
 
 /// What to apply, where and how.
 #[derive(Debug, clap::Args)]
@@ -29,10 +31,10 @@ pub(crate) struct Wanted {
     #[arg(long, requires = "owner")]
     prune: bool,
     /// Whose policies are pruned; each policy of the files must be of this owner
-    #[arg(long, value_name = "OWNER", requires = "prune")]
+    #[arg(long, value_name = "OWNER", requires = "prune", value_parser = NonEmpty::new())]
     owner: Option<String>,
     /// Prune in this namespace alone
-    #[arg(long, value_name = "NS", requires = "prune")]
+    #[arg(long, value_name = "NS", requires = "prune", value_parser = NonEmpty::new())]
     namespace: Option<String>,
     /// Accept files without any policy; with --prune, delete all that --owner has
     #[arg(long)]
@@ -69,15 +71,23 @@ impl Wanted {
     ) -> Result<v1::ApplyPoliciesResponse, Failure> {
         let set = self.files.read()?;
         self.refuse_empty(&set)?;
-        let request = self.author.sign(self.request(&set, validate_only))?;
+        if self.prune {
+            set.warn_of_skipped();
+        }
+        let request = self.author.sign(set.ask(self.request(validate_only))?)?;
+        let call = if validate_only {
+            Call::Question
+        } else {
+            Call::Write
+        };
         let response = self.remote.run(async |mut client| {
             let response = client.apply_policies(request).await;
             let locate = |field: &str, message: &str| set.finding(field, message);
             Ok(response
-                .map_err(|status| refusal(&status, locate))?
+                .map_err(|status| call.failed(&status, locate))?
                 .into_inner())
         })?;
-        self.tell(&response, validate_only)?;
+        self.tell(&response, validate_only);
         Ok(response)
     }
 
@@ -94,9 +104,10 @@ impl Wanted {
         }
     }
 
-    fn request(&self, set: &Set, validate_only: bool) -> v1::ApplyPoliciesRequest {
+    /// But for the policies.
+    fn request(&self, validate_only: bool) -> v1::ApplyPoliciesRequest {
         v1::ApplyPoliciesRequest {
-            policies: set.wire(),
+            policies: Vec::new(),
             prune: self.prune,
             owner: self.owner.clone().unwrap_or_default(),
             namespace: self.namespace.clone().unwrap_or_default(),
@@ -105,15 +116,31 @@ impl Wanted {
         }
     }
 
-    fn tell(
+    /// What is done is done, and what differs differs, whether or not it can be printed.
+    fn tell(&self, response: &v1::ApplyPoliciesResponse, validate_only: bool) {
+        let text = self.text(response, validate_only).map_err(io::Error::other);
+        let printed = text.and_then(|text| {
+            let mut out = io::stdout().lock();
+            out.write_all(text.as_bytes())?;
+            out.flush()
+        });
+        match printed {
+            // Whoever closed the pipe had read enough.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => warn(&format!(
+                "warning: the server's answer is not on standard output: {error}"
+            )),
+            _ => {}
+        }
+    }
+
+    fn text(
         &self,
         response: &v1::ApplyPoliciesResponse,
         validate_only: bool,
-    ) -> Result<(), Failure> {
-        let text = match self.output {
+    ) -> Result<String, InvalidJson> {
+        Ok(match self.output {
             Output::Json => json::to_text(response)? + "\n",
             Output::Text => Printer::for_stdout().response(response, validate_only),
-        };
-        Ok(io::stdout().write_all(text.as_bytes())?)
+        })
     }
 }

@@ -3,17 +3,18 @@
 //! It is an `ApplyPolicies` that only validates, in this process and over an empty store, so that the
 //! same words are said before the merge as after it. It opens no connection.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use fusebox_core::policy::Violations;
+use fusebox_proto::v1;
 use fusebox_server::control::{self, Applied, Control, ControlError, Intent, Warning};
 use fusebox_server::store::{Retention, memory};
 
 use crate::Failure;
 use crate::files::{Entry, Files, Finding, Set, counted, tell};
+use crate::print::say;
 
 /// What to check, and how strictly.
 #[derive(Debug, clap::Args)]
@@ -32,6 +33,7 @@ type Warnings = Vec<Finding>;
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let set = args.files.read()?;
     set.refuse_empty()?;
+    set.ask(v1::ApplyPoliciesRequest::default())?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let warnings = runtime.block_on(judged(&set))?;
     let warnings = warnings.map_err(|errors| Failure::told(tell(&errors)))?;
@@ -47,8 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             "{read}: {odd}, and --strict takes none"
         )));
     }
-    // Nobody has to read it.
-    writeln!(io::stdout(), "{read}: good, {odd}").ok();
+    say(&format!("{read}: good, {odd}"));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -3,7 +3,6 @@
 //! They work on the directory itself, not through a server; what each may be done to while one runs
 //! there stands in [`fusebox_server::store::offline`].
 
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -11,6 +10,7 @@ use std::time::SystemTime;
 use fusebox_server::store::offline::{self, IndexState, Inventory};
 
 use crate::Failure;
+use crate::print::say;
 
 /// Where the policies are kept.
 #[derive(Debug, clap::Args)]
@@ -104,12 +104,9 @@ pub(crate) fn verify(args: &Verify) -> Result<(), Failure> {
             "the index was not looked at: {} uses it",
             pid.map_or_else(|| "a server".to_owned(), |pid| format!("process {pid}"))
         ),
-        IndexState::Damaged(_) => String::new(),
+        IndexState::Damaged(problem) => return Err(damaged(path, problem)),
     });
-    match index {
-        IndexState::Damaged(problem) => Err(damaged(path, &problem)),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 fn damaged(path: &Path, problem: &str) -> Failure {
@@ -138,11 +135,4 @@ fn told(inventory: &Inventory) -> String {
          versions, {bytes} bytes",
         file.display()
     )
-}
-
-/// Nobody has to read it.
-fn say(line: &str) {
-    if !line.is_empty() {
-        writeln!(io::stdout(), "{line}").ok();
-    }
 }

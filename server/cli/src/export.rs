@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::NonEmptyStringValueParser as NonEmpty;
 use fusebox_proto::v1;
 use fusebox_proto::v1::policy_service_client::PolicyServiceClient;
 use tonic::transport::Channel;
@@ -13,7 +14,8 @@ use tonic::transport::Channel;
 use crate::Failure;
 use crate::check::many_policies;
 use crate::files::{Folder, Format, authored};
-use crate::remote::{Remote, refusal};
+use crate::print::say;
+use crate::remote::{Call, Remote};
 
 /// Policies asked for at once: as many as the contract lets.
 const PAGE: i32 = 1000;
@@ -24,24 +26,14 @@ const MAX_TRIES: usize = 8;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Only policies of this namespace
-    #[arg(long, value_name = "NS", default_value = "", hide_default_value = true)]
-    namespace: String,
+    #[arg(long, value_name = "NS", value_parser = NonEmpty::new())]
+    namespace: Option<String>,
     /// Only policies that can concern this service
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "",
-        hide_default_value = true
-    )]
-    service: String,
+    #[arg(long, value_name = "NAME", value_parser = NonEmpty::new())]
+    service: Option<String>,
     /// Only policies of this owner
-    #[arg(
-        long,
-        value_name = "OWNER",
-        default_value = "",
-        hide_default_value = true
-    )]
-    owner: String,
+    #[arg(long, value_name = "OWNER", value_parser = NonEmpty::new())]
+    owner: Option<String>,
     #[command(flatten)]
     target: Target,
     #[command(flatten)]
@@ -90,8 +82,7 @@ impl Target {
         }
         let (all, to) = (many_policies(policies.len()), directory.display());
         let changed = written.changed;
-        // Nobody has to read it.
-        writeln!(io::stdout(), "{all} in {to}, {changed} written anew").ok();
+        say(&format!("{all} in {to}, {changed} written anew"));
         Ok(())
     }
 }
@@ -116,9 +107,9 @@ async fn pages(
     args: &Args,
 ) -> Result<Option<Vec<v1::Policy>>, Failure> {
     let mut request = v1::ListPoliciesRequest {
-        namespace: args.namespace.clone(),
-        service: args.service.clone(),
-        owner: args.owner.clone(),
+        namespace: args.namespace.clone().unwrap_or_default(),
+        service: args.service.clone().unwrap_or_default(),
+        owner: args.owner.clone().unwrap_or_default(),
         page_size: PAGE,
         page_token: String::new(),
     };
@@ -126,7 +117,7 @@ async fn pages(
     loop {
         let page = client.list_policies(request.clone()).await;
         let page = page
-            .map_err(|status| refusal(&status, |_, _| None))?
+            .map_err(|status| Call::Question.failed(&status, |_, _| None))?
             .into_inner();
         if *revision.get_or_insert(page.revision) != page.revision {
             return Ok(None);

@@ -1,7 +1,7 @@
 //! What an ApplyPolicies changed, as people read it.
 
-use std::fmt::{Display, Write};
-use std::io::{self, IsTerminal};
+use std::fmt::{Display, Write as _};
+use std::io::{self, IsTerminal, Write as _};
 
 use fusebox_proto::v1;
 use fusebox_proto::v1::policy_diff::Action;
@@ -110,6 +110,16 @@ impl Printer {
 fn line(text: &mut String, content: impl Display) {
     // Cannot fail: a string takes everything.
     writeln!(text, "{content}").ok();
+}
+
+/// A line on standard output that nobody has to read.
+pub(crate) fn say(line: &str) {
+    writeln!(io::stdout(), "{line}").ok();
+}
+
+/// A line on standard error that decides nothing, not even where nobody can read it.
+pub(crate) fn warn(line: &str) {
+    writeln!(io::stderr(), "{line}").ok();
 }
 
 /// Whatever a server sends, it moves no cursor.

@@ -117,47 +117,90 @@ fn whoever_runs_this() -> String {
     author.replace(|c: char| !c.is_ascii_graphic(), "?")
 }
 
-/// Says everything that a server refused; a field that `locate` knows at its place in a file.
-pub(crate) fn refusal(status: &Status, locate: impl Fn(&str, &str) -> Option<Finding>) -> Failure {
-    let violations = status
-        .get_details_bad_request()
-        .map(|details| details.field_violations);
-    let findings: Vec<_> = violations
-        .unwrap_or_default()
-        .into_iter()
-        .map(|violation| {
-            let field = one_line(&violation.field);
-            let message = one_line(&violation.description);
-            let other = || Finding::new(Place::whole(&"request".into()), &field, &message);
-            locate(&field, &message).unwrap_or_else(other)
-        })
-        .collect();
-    if findings.is_empty() {
-        return Failure::told(plainly(status));
-    }
-    tell(&findings);
-    let errors = counted(findings.len(), "error");
-    Failure::told(format!("the server refused: {errors}; nothing was changed"))
+/// What a server was asked for, and so what is known if it gives no good answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    /// Nothing was to change.
+    Question,
+    /// A set of policies was to be applied, which is done whole or not at all.
+    Write,
 }
 
-/// A refusal without fields, or why there is not even that.
-fn plainly(status: &Status) -> String {
-    let (code, message) = (status.code(), one_line(status.message()));
-    let silent = |reason: &str| {
-        format!(
-            "the server did not answer: {}; see that --server or FUSEBOX_ADDR names its gRPC port, \
-             7070 by default, and try again: what is done already is not done twice",
-            one_line(reason)
-        )
-    };
-    match (code, status.source()) {
-        // Made on this side: nothing that answers there has said so.
-        (Code::Cancelled, _) => silent(&format!("nothing came within {} s", ANSWER.as_secs())),
-        (_, Some(source)) => silent(&root(source)),
-        (Code::Unimplemented, None) => format!(
-            "the server does not know this request: {message} ({code:?}); see that --server or \
-             FUSEBOX_ADDR names a `fusebox serve` no older than this program"
-        ),
-        _ => format!("the server refused: {message} ({code:?})"),
+impl Call {
+    /// Says everything that a server refused; a field that `locate` knows at its place in a file.
+    pub(crate) fn failed(
+        self,
+        status: &Status,
+        locate: impl Fn(&str, &str) -> Option<Finding>,
+    ) -> Failure {
+        let violations = status
+            .get_details_bad_request()
+            .map(|details| details.field_violations);
+        let findings: Vec<_> = violations
+            .unwrap_or_default()
+            .into_iter()
+            .map(|violation| {
+                let field = one_line(&violation.field);
+                let message = one_line(&violation.description);
+                let other = || Finding::new(Place::whole(&"request".into()), &field, &message);
+                locate(&field, &message).unwrap_or_else(other)
+            })
+            .collect();
+        if findings.is_empty() {
+            return Failure::told(self.plainly(status));
+        }
+        tell(&findings);
+        let errors = counted(findings.len(), "error");
+        Failure::told(format!("the server refused: {errors}; nothing was changed"))
     }
+
+    /// A refusal without fields, or why there is not even that.
+    fn plainly(self, status: &Status) -> String {
+        let (code, message) = (status.code(), one_line(status.message()));
+        let silent = |reason: &str| {
+            let (reason, after) = (one_line(reason), self.unanswered());
+            format!(
+                "the server did not answer: {reason}; {after}; see that --server or FUSEBOX_ADDR \
+                 names its gRPC port, 7070 by default"
+            )
+        };
+        match (code, status.source()) {
+            // Made on this side: nothing that answers there has said so.
+            (Code::Cancelled, _) => silent(&format!("nothing came within {} s", ANSWER.as_secs())),
+            (_, Some(source)) => silent(&root(source)),
+            (Code::Unimplemented, None) => format!(
+                "the server does not know this request: {message} ({code:?}); see that --server or \
+                 FUSEBOX_ADDR names a `fusebox serve` no older than this program"
+            ),
+            _ if self == Self::Write && is_doubtful(code) => format!(
+                "the server failed: {message} ({code:?}); unless it says that nothing was written, \
+                 {}",
+                self.unanswered()
+            ),
+            _ => format!("the server refused: {message} ({code:?})"),
+        }
+    }
+
+    /// Where one is without an answer.
+    const fn unanswered(self) -> &'static str {
+        match self {
+            Self::Question => "nothing was to change, so try again",
+            Self::Write => {
+                "the set may or may not have been applied, all of it or nothing: `fusebox diff` \
+                 tells, and to apply it again is safe"
+            }
+        }
+    }
+}
+
+/// Whether a server, or what stands before it, may say so of a write that is done.
+const fn is_doubtful(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unavailable
+            | Code::DeadlineExceeded
+            | Code::Internal
+            | Code::Unknown
+            | Code::DataLoss
+    )
 }

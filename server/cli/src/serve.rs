@@ -1,6 +1,6 @@
 //! `fusebox serve`: runs a server until it is told to stop.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use fusebox_server::app::App;
 use fusebox_server::config::{Config, Sources, StoreKind};
 use fusebox_server::telemetry::Telemetry;
 
+use crate::print::say;
 use crate::signals::Signals;
 use crate::{Failure, open_files};
 
@@ -124,6 +125,5 @@ fn announce(app: &App) {
         app.incarnation(),
     );
     tracing::debug!("{line}");
-    // Nobody has to read it.
-    writeln!(io::stdout(), "{line}").ok();
+    say(&line);
 }

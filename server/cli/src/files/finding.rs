@@ -123,6 +123,14 @@ pub(crate) fn shown(text: &str) -> String {
     }
 }
 
+/// The path of a name in what has that path.
+pub(crate) fn below(path: &str, name: &str) -> String {
+    match path {
+        "" => name.to_owned(),
+        path => format!("{path}.{name}"),
+    }
+}
+
 /// The known name that is nearest to a wrong one, if any is near.
 pub(crate) fn nearest<'n>(wrong: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     /// As alike as two names must be, for one to be taken for the other.

@@ -13,7 +13,7 @@ use fusebox_core::key::PolicyId;
 use fusebox_proto::json::InvalidJson;
 use fusebox_proto::v1;
 
-use super::source::is_policy_file;
+use super::source::{is_policy_file, listed};
 use super::write::Format;
 
 /// As for any other file; the process's mask takes from it.
@@ -134,19 +134,14 @@ fn find_others(
     others: &mut Vec<PathBuf>,
 ) -> Result<(), WriteError> {
     let failed = |error| WriteError::Io(directory.to_owned(), error);
-    let entries = match fs::read_dir(directory) {
+    let entries = match listed(directory) {
         Ok(entries) => entries,
         // Nothing was written, and nothing is there.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed(error)),
     };
-    let mut entries = entries.collect::<io::Result<Vec<_>>>().map_err(failed)?;
-    entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
         let path = entry.path();
-        if entry.file_name().as_encoded_bytes().starts_with(b".") {
-            continue;
-        }
         if entry.file_type().map_err(failed)?.is_dir() {
             find_others(&path, written, others)?;
         } else if is_policy_file(&path) && !written.contains(&path) {

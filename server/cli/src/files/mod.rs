@@ -15,13 +15,16 @@ use std::sync::Arc;
 use fusebox_core::policy::Violation;
 use fusebox_proto::v1;
 use fusebox_server::control::{Asked, MAX_SET};
+use fusebox_server::rpc::POLICY_RECEIVE_BYTES;
 use prost::Message;
 
 use crate::Failure;
+use crate::print::warn;
 
-pub(crate) use finding::{Finding, Place, shown};
+pub(crate) use finding::{Finding, Place, below, shown};
 pub(crate) use folder::Folder;
 pub(crate) use policy::Entry;
+pub(crate) use value::camel_case;
 pub(crate) use write::{Format, authored};
 pub(crate) use yaml::{At, Is, Node, Word};
 
@@ -43,21 +46,21 @@ pub(crate) struct Set {
     pub(crate) entries: Vec<Entry>,
     /// Files read, those without a policy, too.
     pub(crate) files: usize,
+    /// What was passed over in directories though it is not hidden.
+    skipped: Vec<Arc<str>>,
 }
 
 impl Files {
-    /// All of them, if one write can take them; or everything that is wrong with any, each told
+    /// All of them, or everything that is wrong with any, each told
     /// in a line of its own before.
     pub(crate) fn read(&self) -> Result<Set, Failure> {
-        let set = self
-            .legal()
-            .map_err(|findings| Failure::told(tell(&findings)))?;
-        set.refuse_crowd()?;
-        Ok(set)
+        self.legal()
+            .map_err(|findings| Failure::told(tell(&findings)))
     }
 
     fn legal(&self) -> Result<Set, Vec<Finding>> {
-        let (sources, mut findings) = source::read(&self.paths);
+        let found = source::read(&self.paths);
+        let (sources, mut findings) = (found.sources, found.findings);
         let mut drafts = Vec::new();
         for source in &sources {
             drafts.extend(read(source, &mut findings));
@@ -71,14 +74,16 @@ impl Files {
         if findings.is_empty() {
             let files = sources.len();
             let entries = drafts.into_iter().filter_map(Draft::legal).collect();
-            return Ok(Set { entries, files });
+            let skipped = found.skipped;
+            return Ok(Set {
+                entries,
+                files,
+                skipped,
+            });
         }
         Err(findings)
     }
 }
-
-/// Most bytes of one ApplyPolicies, as the contract has it.
-const MAX_POLICIES_BYTES: usize = 1024 * 1024;
 
 impl Set {
     /// Files without a policy are more often a wrong path than a wish.
@@ -101,29 +106,37 @@ impl Set {
         }
     }
 
-    /// What one write can take.
-    fn refuse_crowd(&self) -> Result<(), Failure> {
-        let policies = self.entries.len();
-        let bytes: usize = self
-            .entries
-            .iter()
-            .map(|entry| entry.wire.encoded_len())
-            .sum();
-        if policies <= MAX_SET && bytes <= MAX_POLICIES_BYTES {
-            return Ok(());
+    /// Names what was passed over, for a write that deletes whatever it does not have.
+    pub(crate) fn warn_of_skipped(&self) {
+        for file in self.skipped.iter().take(MAX_SKIPPED_TOLD) {
+            warn(&format!(
+                "{file}: warning: is not read, and what it holds may be pruned: it is no file *.yaml, \
+                 *.yml or *.json"
+            ));
+        }
+        if let Some(more) = more_than(MAX_SKIPPED_TOLD, self.skipped.len()) {
+            warn(&more);
+        }
+    }
+
+    /// The request with these policies, if a server takes one so large.
+    pub(crate) fn ask(
+        &self,
+        request: v1::ApplyPoliciesRequest,
+    ) -> Result<v1::ApplyPoliciesRequest, Failure> {
+        let policies = self.entries.iter().map(|entry| entry.wire.clone());
+        let request = v1::ApplyPoliciesRequest {
+            policies: policies.collect(),
+            ..request
+        };
+        let (policies, bytes) = (request.policies.len(), request.encoded_len());
+        if policies <= MAX_SET && bytes <= POLICY_RECEIVE_BYTES {
+            return Ok(request);
         }
         Err(Failure::told(format!(
             "{policies} policies of {bytes} bytes are too many for one write, which takes \
-             {MAX_SET} of {MAX_POLICIES_BYTES} bytes; apply them in parts"
+             {MAX_SET} of {POLICY_RECEIVE_BYTES} bytes; apply them in parts"
         )))
-    }
-
-    /// As they are sent.
-    pub(crate) fn wire(&self) -> Vec<v1::Policy> {
-        self.entries
-            .iter()
-            .map(|entry| entry.wire.clone())
-            .collect()
     }
 
     /// As they are judged, but for the etags: only a server knows whether those still hold.
@@ -226,18 +239,16 @@ fn doubles(drafts: &[Draft]) -> Vec<Finding> {
 
 /// Most findings told; whoever has more has made one mistake many times.
 const MAX_TOLD: usize = 1000;
+/// Most files named that were passed over; a directory of other things is no mistake.
+const MAX_SKIPPED_TOLD: usize = 20;
 
 /// Everything that is wrong, a line each, and how many these are.
 pub(crate) fn tell(findings: &[Finding]) -> String {
     for finding in findings.iter().take(MAX_TOLD) {
         eprintln!("{finding}");
     }
-    if let Some(more) = findings
-        .len()
-        .checked_sub(MAX_TOLD)
-        .filter(|more| *more > 0)
-    {
-        eprintln!("and {more} more");
+    if let Some(more) = more_than(MAX_TOLD, findings.len()) {
+        eprintln!("{more}");
     }
     let files: std::collections::BTreeSet<&Arc<str>> =
         findings.iter().map(|finding| &finding.at.file).collect();
@@ -246,6 +257,12 @@ pub(crate) fn tell(findings: &[Finding]) -> String {
         counted(findings.len(), "error"),
         counted(files.len(), "file")
     )
+}
+
+/// How many are not told, if more than so many are there.
+fn more_than(told: usize, number: usize) -> Option<String> {
+    let more = number.checked_sub(told).filter(|more| *more > 0)?;
+    Some(format!("and {more} more"))
 }
 
 /// "1 error", "2 errors".

@@ -13,7 +13,7 @@ use fusebox_proto::convert::policy::policy_from_wire;
 use fusebox_proto::{json, v1};
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, Value};
 
-use super::finding::{Finding, Index, Place, nearest, shown};
+use super::finding::{Finding, Index, Place, below, nearest, shown};
 use super::value;
 use super::yaml::{At, Is, Key, Node, Word};
 
@@ -202,7 +202,7 @@ impl Reader<'_> {
             let Some(field) = self.field(key, message, path) else {
                 continue;
             };
-            let path = join(path, field.name());
+            let path = below(path, field.name());
             if let Some(message) = twice(&field, &seen) {
                 self.refuse(key.at, &path, message);
                 continue;
@@ -247,7 +247,7 @@ impl Reader<'_> {
             };
             self.refuse(
                 key.at,
-                &join(path, &shown(name)),
+                &below(path, &shown(name)),
                 format!("is no field{hint}"),
             );
         }
@@ -277,7 +277,7 @@ impl Reader<'_> {
         let mut read = HashMap::new();
         let value_field = entry.map_entry_value_field();
         for (key, node) in entries {
-            let path = join(path, &key.name);
+            let path = below(path, &key.name);
             if let Some(line) = lines.insert(key.name.clone(), key.at.line) {
                 self.refuse(
                     key.at,
@@ -327,13 +327,6 @@ fn twice(field: &FieldDescriptor, seen: &BTreeMap<u32, usize>) -> Option<String>
         "must not be set beside {}, which is in line {line}",
         other.name()
     ))
-}
-
-fn join(path: &str, name: &str) -> String {
-    match path {
-        "" => name.to_owned(),
-        path => format!("{path}.{name}"),
-    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! Which files a path means, and what is in them.
 //!
-//! A directory means its `*.yaml`, `*.yml` and `*.json`, with those of the directories in it, in the
+//! A directory means its `*.yaml`, `*.yml` and `*.json`, in large letters or small ones, with those of the directories in it, in the
 //! order of their names; what is hidden is passed over, links are followed. Invariant: no file is
 //! read twice, however many ways lead to it, so that a loop of links ends.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -27,13 +28,33 @@ pub(super) struct Source {
     pub(super) bytes: Vec<u8>,
 }
 
-/// Everything that the paths mean, and a finding for each that cannot be read.
-pub(super) fn read(paths: &[PathBuf]) -> (Vec<Source>, Vec<Finding>) {
+/// What was found where paths lead.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Everything that the paths mean.
+    pub(super) sources: Vec<Source>,
+    /// One for each that cannot be read.
+    pub(super) findings: Vec<Finding>,
+    /// What is in the directories, is not hidden and was not read, because of its name or kind.
+    pub(super) skipped: Vec<Arc<str>>,
+}
+
+/// Follows the paths.
+pub(super) fn read(paths: &[PathBuf]) -> Found {
     let mut search = Search::default();
     for path in paths {
         search.named(path);
     }
-    (search.sources, search.findings)
+    let is_unread = |path: &PathBuf| {
+        let real = fs::canonicalize(path);
+        real.map_or(true, |real| !search.seen.contains(&real))
+    };
+    let skipped = search.skipped.iter().filter(|path| is_unread(path));
+    Found {
+        skipped: skipped.map(|path| shown(path)).collect(),
+        sources: search.sources,
+        findings: search.findings,
+    }
 }
 
 /// One file, or standard input; why not, if it cannot be read.
@@ -55,6 +76,7 @@ struct Search {
     seen: BTreeSet<PathBuf>,
     sources: Vec<Source>,
     findings: Vec<Finding>,
+    skipped: Vec<PathBuf>,
 }
 
 impl Search {
@@ -96,21 +118,19 @@ impl Search {
             let reason = format!("is deeper than {MAX_DEPTH} directories; name it by itself");
             return self.refuse(path, &reason);
         }
-        let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-        let mut entries = match entries {
+        let entries = match listed(path) {
             Ok(entries) => entries,
             Err(error) => return self.refuse(path, &error.to_string()),
         };
-        entries.sort_by_key(fs::DirEntry::file_name);
-        for entry in entries {
-            let path = entry.path();
-            let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        for path in entries.iter().map(fs::DirEntry::path) {
             // What a link means decides; one that leads nowhere is told only if it looks like ours.
             let metadata = fs::metadata(&path).ok();
             let is_directory = metadata.as_ref().is_some_and(fs::Metadata::is_dir);
             let is_other = metadata.is_some_and(|metadata| !metadata.is_file());
-            if !hidden && (is_directory || (is_policy_file(&path) && !is_other)) {
+            if is_directory || (is_policy_file(&path) && !is_other) {
                 self.any(&path, depth + 1);
+            } else {
+                self.skipped.push(path);
             }
         }
     }
@@ -134,10 +154,25 @@ impl Search {
     }
 }
 
-/// By its name.
+/// What is in a directory and not hidden, in the order of the names.
+pub(super) fn listed(directory: &Path) -> io::Result<Vec<fs::DirEntry>> {
+    let entries = fs::read_dir(directory)?.collect::<io::Result<Vec<_>>>()?;
+    let hidden = |name: &OsStr| name.as_encoded_bytes().starts_with(b".");
+    let mut shown: Vec<_> = entries
+        .into_iter()
+        .filter(|entry| !hidden(&entry.file_name()))
+        .collect();
+    shown.sort_by_key(fs::DirEntry::file_name);
+    Ok(shown)
+}
+
+/// By its name, in large letters or small ones.
 pub(super) fn is_policy_file(path: &Path) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    matches!(extension, Some("yaml" | "yml" | "json"))
+    let extension = path.extension().unwrap_or_default();
+    let known = ["yaml", "yml", "json"];
+    known
+        .iter()
+        .any(|known| extension.eq_ignore_ascii_case(known))
 }
 
 /// One byte more than may be read tells that there is more.
@@ -166,7 +201,9 @@ mod tests {
 
     fn names(root: &Path, paths: &[&str]) -> (Vec<String>, Vec<String>) {
         let paths: Vec<_> = paths.iter().map(|path| root.join(path)).collect();
-        let (sources, findings) = read(&paths);
+        let Found {
+            sources, findings, ..
+        } = read(&paths);
         let relative = |text: String| text.replace(&format!("{}/", root.display()), "");
         let files = sources
             .iter()

@@ -12,7 +12,7 @@ use super::yaml::{Is, Key, Node, Word};
 /// Whatever is written as one word, or the paths of a mask; `None` if the field cannot be that.
 pub(super) fn read(node: &Node, field: &FieldDescriptor) -> Option<Value> {
     if let Some(paths) = mask_paths(node, field) {
-        return parsed(camel_case(&paths.join(",")).into(), field);
+        return parsed(mask(&paths.join(",")), field);
     }
     let json = as_json(node.is.text()?, node.is.word()?, field)?;
     parsed(json, field)
@@ -55,9 +55,7 @@ fn as_json(text: &str, word: Word, field: &FieldDescriptor) -> Option<Json> {
     match (word, field.kind()) {
         (Word::Bool(value), Kind::Bool) => Some(value.into()),
         (_, Kind::Bool) => None,
-        (Word::Text, Kind::Message(message)) if message.name() == "FieldMask" => {
-            Some(camel_case(text).into())
-        }
+        (Word::Text, Kind::Message(message)) if message.name() == "FieldMask" => Some(mask(text)),
         (Word::Text, _) => Some(text.into()),
         (_, Kind::String | Kind::Bytes | Kind::Message(_)) => None,
         (Word::Number, _) => serde_json::from_str(text).ok(),
@@ -65,11 +63,16 @@ fn as_json(text: &str, word: Word, field: &FieldDescriptor) -> Option<Json> {
     }
 }
 
-/// Paths in JSON's case; those that have it already stay.
-fn camel_case(paths: &str) -> String {
-    let mut camel = String::with_capacity(paths.len());
+/// A mask's paths as JSON has them, with nothing between them but commas.
+fn mask(paths: &str) -> Json {
+    camel_case(&paths.replace(char::is_whitespace, "")).into()
+}
+
+/// The contract's names, or paths of them, in JSON's case; those that have it already stay.
+pub(crate) fn camel_case(names: &str) -> String {
+    let mut camel = String::with_capacity(names.len());
     let mut upper = false;
-    for c in paths.chars().filter(|c| !c.is_whitespace()) {
+    for c in names.chars() {
         match c {
             '_' => upper = true,
             c if upper => {

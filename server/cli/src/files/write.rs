@@ -37,9 +37,12 @@ impl Format {
         })
     }
 
-    /// All policies as one file.
+    /// All policies as one file. None are an empty list: an empty file could as well be one that was
+    /// never written, and the JSON form of a message leaves out a list of nothing.
     pub(crate) fn all(self, policies: &[v1::Policy]) -> Result<String, InvalidJson> {
         match self {
+            Self::Yaml if policies.is_empty() => Ok("policies: []\n".to_owned()),
+            Self::Json if policies.is_empty() => Ok("{\"policies\": []}\n".to_owned()),
             Self::Yaml => {
                 let documents: Result<Vec<_>, _> =
                     policies.iter().map(|policy| self.one(policy)).collect();

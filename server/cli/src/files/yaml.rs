@@ -1,7 +1,7 @@
 //! Text in YAML 1.2, which JSON is a part of, as a tree that knows where everything stands.
 //!
 //! Less than YAML may say is read here, so that nothing means something else than it looks like:
-//! anchors, aliases and tags are refused, and depth and size are bounded, whatever the text. Words
+//! anchors, aliases, merge keys and tags are refused, and depth and size are bounded, whatever the text. Words
 //! that other versions of YAML take for numbers or truth values are told apart from those that all
 //! agree about ([`Word`]); what to make of them is the reader's to decide, who knows what is wanted.
 
@@ -326,19 +326,33 @@ impl Tree {
             Some(Inside::Map(entries, name)) => match name.take() {
                 Some(key) => entries.push((key, node)),
                 None => {
-                    let told = node.is == Is::Refused;
                     let text = node.is.text();
                     *name = Some(Key {
                         at,
                         name: text.unwrap_or_default().to_owned(),
                     });
-                    if text.is_none() && !told {
-                        self.problem(at, "must be a name, not a list or a section");
+                    if let Some(message) = no_name(&node.is) {
+                        self.problem(at, message);
                     }
                 }
             },
         }
         Ok(())
+    }
+}
+
+/// Why something cannot be a name in a map, unless that has been told already.
+fn no_name(is: &Is) -> Option<&'static str> {
+    match is {
+        // To readers of YAML's first version it is none, but brings in the names of another map.
+        Is::Scalar {
+            text,
+            quoted: false,
+        } if text == "<<" => Some(
+            "merge keys are not read here: write the values out; a name that is << goes in quotes",
+        ),
+        Is::List(_) | Is::Map(_) => Some("must be a name, not a list or a section"),
+        Is::Scalar { .. } | Is::Refused => None,
     }
 }
 

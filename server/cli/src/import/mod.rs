@@ -11,6 +11,8 @@ mod slug;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::NonEmptyStringValueParser as NonEmpty;
+
 use crate::Failure;
 use crate::check::many_policies;
 use crate::export::{Heads, Target};
@@ -37,24 +39,14 @@ struct ServiceConfig {
     /// The file, or - for standard input
     file: PathBuf,
     /// The service whose calls the policies concern; all if it is not given
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "",
-        hide_default_value = true
-    )]
-    service: String,
+    #[arg(long, value_name = "NAME", value_parser = NonEmpty::new())]
+    service: Option<String>,
     /// The namespace of the policies
-    #[arg(long, value_name = "NS", default_value = "", hide_default_value = true)]
-    namespace: String,
+    #[arg(long, value_name = "NS", value_parser = NonEmpty::new())]
+    namespace: Option<String>,
     /// The owner of the policies
-    #[arg(
-        long,
-        value_name = "OWNER",
-        default_value = "",
-        hide_default_value = true
-    )]
-    owner: String,
+    #[arg(long, value_name = "OWNER", value_parser = NonEmpty::new())]
+    owner: Option<String>,
     #[command(flatten)]
     target: Target,
 }
@@ -64,9 +56,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let From::GrpcServiceConfig(args) = &args.from;
     let (file, document) = files::tree(&args.file)?;
     let wish = Wish {
-        service: &args.service,
-        namespace: &args.namespace,
-        owner: &args.owner,
+        service: args.service.as_deref().unwrap_or_default(),
+        namespace: args.namespace.as_deref().unwrap_or_default(),
+        owner: args.owner.as_deref().unwrap_or_default(),
     };
     let imported = service_config::import(&file, &document, &wish);
     let imported = imported.map_err(|errors| Failure::told(tell(&errors)))?;

@@ -33,7 +33,7 @@ use prost_types::FieldMask;
 
 use super::report::{Fate, Report};
 use super::slug::Slugs;
-use crate::files::{At, Finding, Is, Node, Place, Word, shown};
+use crate::files::{At, Finding, Is, Node, Place, Word, below, camel_case, shown};
 use method::Method;
 
 /// What the policies are to have besides what the config says.
@@ -141,8 +141,8 @@ impl Reader<'_> {
         let mut fields = Vec::new();
         for (key, node) in entries {
             let field = Field {
-                name: camel(&key.name),
-                path: below(path, &shown(&camel(&key.name))),
+                name: camel_case(&key.name),
+                path: below(path, &shown(&camel_case(&key.name))),
                 key: key.at,
                 node,
             };
@@ -319,30 +319,6 @@ fn of_channel(name: &str) -> &'static str {
         "healthCheckConfig" => "the client checks the health of its connections, policies do not",
         "connectionScaling" => "connections are the client's own; policies speak of calls",
         _ => UNKNOWN,
-    }
-}
-
-/// A name of the contract's in JSON's case.
-fn camel(name: &str) -> String {
-    let mut camel = String::with_capacity(name.len());
-    let mut upper = false;
-    for c in name.chars() {
-        match c {
-            '_' => upper = true,
-            c if upper => {
-                camel.push(c.to_ascii_uppercase());
-                upper = false;
-            }
-            c => camel.push(c),
-        }
-    }
-    camel
-}
-
-fn below(path: &str, name: &str) -> String {
-    match path {
-        "" => name.to_owned(),
-        path => format!("{path}.{name}"),
     }
 }
 

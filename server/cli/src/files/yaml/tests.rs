@@ -187,3 +187,18 @@ fn what_is_not_yaml_is_told_with_its_line() {
 fn a_name_that_is_a_list_is_refused() {
     assert_refused(b"? [a, b]\n: 1\n", 1, "must be a name");
 }
+
+#[test]
+fn a_merge_key_is_refused_unless_it_is_in_quotes() {
+    assert_refused(
+        b"a: 1\nlabels: {<<: a}\n",
+        2,
+        "merge keys are not read here",
+    );
+    assert_refused(
+        b"labels:\n  <<: {b: c}\n",
+        2,
+        "merge keys are not read here",
+    );
+    assert_eq!(outline(&read("{\"<<\": <<}")[0]), "{<<=Text <<}");
+}

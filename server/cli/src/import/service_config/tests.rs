@@ -95,7 +95,7 @@ fn keys(node: &Node, path: &str, found: &mut Vec<String>) {
     match &node.is {
         Is::Map(entries) => {
             for (key, node) in entries {
-                let path = below(path, &camel(&key.name));
+                let path = below(path, &camel_case(&key.name));
                 found.push(path.clone());
                 keys(node, &path, found);
             }
