@@ -337,10 +337,12 @@ fn a_policy_file_is_one_however_its_ending_is_capitalized() {
 
 #[test]
 fn a_set_is_weighed_as_the_request_that_carries_it() {
-    let text = "x".repeat(520);
+    let text = "x".repeat(515);
     let policy = |number| {
+        let service = number % 40;
         format!(
-            "name: p{number:04}\ndescription: {text}\nselector: {{operation: x{number:04}}}\n\
+            "name: p{number:04}\ndescription: {text}\n\
+             selector: {{service: s{service:02}, operation: x{number:04}}}\n\
              rules: {{enabled: true}}\n"
         )
     };
