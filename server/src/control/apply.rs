@@ -300,7 +300,7 @@ impl Control {
         let (mut seen, mut kept) = (HashSet::new(), Vec::new());
         for policy in diffs.iter().filter_map(|diff| diff.after.as_ref()) {
             if seen.insert((&policy.id().namespace, exact(policy.selector().service()))) {
-                kept.extend(self.neighbours(policy)?.policies);
+                kept.extend(self.neighbours(policy, &|_| true)?.policies);
             }
         }
         kept.retain(|stored| !spoken_of.contains(stored.policy.id()));

@@ -295,15 +295,20 @@ impl Control {
     }
 
     fn warnings(&self, policy: &Policy) -> Result<Vec<Warning>, ControlError> {
-        let neighbours = self.neighbours(policy)?;
+        let neighbours = self.neighbours(policy, &|other| warnings::may_tie(policy, other))?;
         let neighbours = neighbours.policies.iter().map(|stored| &stored.policy);
         Ok(warnings::of(policy, neighbours))
     }
 
-    /// Those that may tie with `policy`.
-    fn neighbours(&self, policy: &Policy) -> Result<Page, ControlError> {
+    /// Those that `filter` lets through among all that can be as specific as `policy`.
+    fn neighbours(
+        &self,
+        policy: &Policy,
+        filter: &(dyn Fn(&Policy) -> bool + Sync),
+    ) -> Result<Page, ControlError> {
         let (namespace, service) = (&policy.id().namespace, policy.selector().service());
-        Ok(self.store.alike(namespace, service, MAX_NEIGHBOURS)?)
+        let alike = self.store.alike(namespace, service, filter, MAX_NEIGHBOURS);
+        Ok(alike?)
     }
 }
 

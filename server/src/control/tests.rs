@@ -138,9 +138,10 @@ impl Store for Contested {
         &self,
         namespace: &Namespace,
         service: Option<&Glob>,
+        filter: &(dyn Fn(&Policy) -> bool + Sync),
         limit: usize,
     ) -> Result<Page, ReadError> {
-        self.store.alike(namespace, service, limit)
+        self.store.alike(namespace, service, filter, limit)
     }
 
     fn versions(

@@ -171,6 +171,13 @@ fn decides(policy: &Policy, field: Field) -> bool {
     field.is_set(policy.rules()) || policy.clear().contains(&field)
 }
 
+/// Whether it is worth looking closely for a tie; quick, for most neighbours never meet.
+pub(super) fn may_tie(policy: &Policy, other: &Policy) -> bool {
+    policy.priority() == other.priority()
+        && globs_may_meet(policy.selector().operation(), other.selector().operation())
+        && other.id() != policy.id()
+}
+
 fn tie(policy: &Policy, other: &Policy) -> Option<Warning> {
     let (ours, theirs) = (policy.selector(), other.selector());
     // In the order of their cost.

@@ -11,7 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use fusebox_core::key::{Namespace, PolicyId};
 use fusebox_core::policy::selector::Glob;
-use fusebox_core::policy::{Catalog, Stored};
+use fusebox_core::policy::{Catalog, Policy, Stored};
 use fusebox_core::revision::{Digest, Revision};
 use tokio::sync::broadcast;
 
@@ -262,6 +262,7 @@ impl Live {
         &self,
         namespace: &Namespace,
         service: Option<&Glob>,
+        filter: &(dyn Fn(&Policy) -> bool + Sync),
         limit: usize,
     ) -> Result<Page, ReadError> {
         let state = self.read();
@@ -271,6 +272,7 @@ impl Live {
             ..Query::default()
         };
         let alike = state.table.catalog.alike(namespace, service);
+        let alike = alike.filter(|stored| filter(&stored.policy));
         Ok(state.table.take(&query, alike))
     }
 

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use fusebox_core::key::{Namespace, PolicyId};
-use fusebox_core::policy::Stored;
 use fusebox_core::policy::selector::Glob;
+use fusebox_core::policy::{Policy, Stored};
 use fusebox_core::revision::{Incarnation, Revision};
 use tokio::sync::{oneshot, watch};
 
@@ -137,9 +137,10 @@ impl Store for Local {
         &self,
         namespace: &Namespace,
         service: Option<&Glob>,
+        filter: &(dyn Fn(&Policy) -> bool + Sync),
         limit: usize,
     ) -> Result<Page, ReadError> {
-        self.live.alike(namespace, service, limit)
+        self.live.alike(namespace, service, filter, limit)
     }
 
     fn versions(

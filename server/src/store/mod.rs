@@ -149,12 +149,13 @@ pub trait Store: Send + Sync + 'static {
     /// long as there are such policies, not as there are policies.
     fn concerning(&self, namespace: &Namespace, service: &str) -> Result<Page, ReadError>;
 
-    /// Up to `limit` policies of `namespace` whose selectors say as `service` does whom they are for,
-    /// exactly this one or else many, in the order of the name.
+    /// Up to `limit` policies of `namespace` that `filter` lets through and whose selectors say as
+    /// `service` does whom they are for, exactly this one or else many, in the order of the name.
     fn alike(
         &self,
         namespace: &Namespace,
         service: Option<&Glob>,
+        filter: &(dyn Fn(&Policy) -> bool + Sync),
         limit: usize,
     ) -> Result<Page, ReadError>;
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use fusebox_core::key::{Namespace, PolicyId};
-use fusebox_core::policy::Stored;
 use fusebox_core::policy::selector::Glob;
+use fusebox_core::policy::{Policy, Stored};
 use fusebox_core::revision::{Incarnation, Revision};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Histogram, Meter};
@@ -157,9 +157,12 @@ impl Store for Timed {
         &self,
         namespace: &Namespace,
         service: Option<&Glob>,
+        filter: &(dyn Fn(&Policy) -> bool + Sync),
         limit: usize,
     ) -> Result<Page, ReadError> {
-        self.read("alike", |store| store.alike(namespace, service, limit))
+        self.read("alike", |store| {
+            store.alike(namespace, service, filter, limit)
+        })
     }
 
     fn versions(

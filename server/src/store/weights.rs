@@ -145,14 +145,26 @@ impl Weights {
 }
 
 impl Shift {
-    /// A policy of so many bytes comes.
-    pub(super) fn add(&mut self, policy: &Policy, bytes: usize) {
-        *self.0.entry(class(policy)).or_default() += bytes.cast_signed();
-    }
-
-    /// A policy of so many bytes goes.
-    pub(super) fn remove(&mut self, policy: &Policy, bytes: usize) {
-        *self.0.entry(class(policy)).or_default() -= bytes.cast_signed();
+    /// A policy comes in the place of another; either may be missing, each has so many bytes.
+    pub(super) fn replace(&mut self, old: Option<(&Policy, usize)>, new: Option<(&Policy, usize)>) {
+        let bytes =
+            |part: Option<(&Policy, usize)>| part.map_or(0, |(_, bytes)| bytes.cast_signed());
+        if let (Some((old_policy, _)), Some((new_policy, _))) = (old, new)
+            && old_policy.selector().service() == new_policy.selector().service()
+        {
+            // The usual case, for the same: by how much it has grown.
+            let grown = bytes(new) - bytes(old);
+            if grown != 0 {
+                *self.0.entry(class(new_policy)).or_default() += grown;
+            }
+            return;
+        }
+        if let Some((policy, _)) = old {
+            *self.0.entry(class(policy)).or_default() -= bytes(old);
+        }
+        if let Some((policy, _)) = new {
+            *self.0.entry(class(policy)).or_default() += bytes(new);
+        }
     }
 
     /// Takes in what `other` adds.

@@ -95,12 +95,9 @@ impl<'a> Batch<'a> {
             };
             let bytes = self.encode(&version)?;
             self.check_size(before)?;
-            if let Some((stored, bytes)) = &found {
-                shift.remove(&stored.policy, *bytes);
-            }
-            if let Some(stored) = &version.stored {
-                shift.add(&stored.policy, bytes);
-            }
+            let old = found.as_ref().map(|(old, bytes)| (&old.policy, *bytes));
+            let new = version.stored.as_ref().map(|new| (&new.policy, bytes));
+            shift.replace(old, new);
             versions.push(Arc::new(version));
             sizes.push(bytes);
         }
