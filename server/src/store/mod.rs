@@ -7,8 +7,9 @@
 //!
 //! # The local stores
 //!
-//! [`memory`] (nothing outlives it) and [`directory`] (a data directory) share one writer thread, because one thread that decides and commits in turn needs no transactions. What it
-//! does with a batch:
+//! [`memory`] (nothing outlives it) and [`directory`] (a data directory) share one writer thread,
+//! because one thread that decides and commits in turn needs no transactions. What it does with a
+//! batch:
 //!
 //! ```text
 //!   append() ──> queue (QUEUE_SLOTS; full: Busy) ──> writer thread, up to BATCH_WRITES at once
