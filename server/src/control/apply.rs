@@ -3,14 +3,13 @@
 //! ```text
 //!   look      what each policy of the set is now, and which of the owner's are not in the set
 //!   plan      create, update, delete, or nothing: a pure function of both
-//!   admit     is there room for all of it together
-//!   propose   on the condition that every policy it changes is still what was seen
+//!   propose   on the condition that every policy it speaks of is still what was seen
 //! ```
 //!
 //! Somebody who came in between makes the whole be done anew, up to [`MAX_TRIES`] times, unless the
-//! policy that he changed came with an etag. A policy that is already as it should be is not part
-//! of the write, so nothing is expected of it: who changes it meanwhile comes after the set, as if
-//! he had come a moment later.
+//! policy that he changed came with an etag. A policy that is already as it should be is not
+//! written, but held to what was seen. One that he created for the owner whose others are pruned
+//! comes after the set, as if he had come a moment later.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -161,7 +161,11 @@ impl Control {
 
     /// Every policy of `namespace` that can concern `service`, in the order of its name.
     pub fn concerning(&self, namespace: &Namespace, service: &str) -> Result<Page, ControlError> {
-        Ok(self.store.concerning(namespace, service)?)
+        Ok(self.store.list(&Query {
+            namespace: Some(namespace),
+            service: Some(service),
+            ..Query::default()
+        })?)
     }
 
     /// Makes a policy what `update` makes of it.

@@ -130,10 +130,6 @@ impl Store for Contested {
         self.store.list(query)
     }
 
-    fn concerning(&self, namespace: &Namespace, service: &str) -> Result<Page, ReadError> {
-        self.store.concerning(namespace, service)
-    }
-
     fn alike(
         &self,
         namespace: &Namespace,

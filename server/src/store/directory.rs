@@ -27,11 +27,12 @@ use self::background::Background;
 use self::indexer::Indexer;
 use self::keeper::{Beside, Keeper};
 use super::journal::{CommitError, Draft, JOURNAL_FILE, Journal, Origins, ReplaceError};
-use super::live::{Live, Table};
+use super::live::Live;
 use super::local::{Life, Local};
 use super::lock::DataDir;
 use super::record::random_incarnation;
 use super::sled::Index;
+use super::table::Table;
 use super::writer::{Disk, Figures, Halt};
 use super::{Clock, OpenError, Retention, Store};
 
@@ -142,14 +143,9 @@ impl Disk for Directory {
     }
 
     fn figures(&self) -> Figures {
-        let (index_bytes, index_trouble) = match &self.indexer {
-            Some(indexer) => indexer.figures(),
-            None => (0, None),
-        };
         Figures {
             journal_bytes: self.journal.bytes(),
-            index_bytes,
-            index_trouble,
+            index_bytes: self.indexer.as_ref().map_or(0, Indexer::bytes),
         }
     }
 

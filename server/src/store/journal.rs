@@ -45,9 +45,9 @@ use std::time::SystemTime;
 use fusebox_core::revision::Revision;
 use rustix::fs::FallocateFlags;
 
-use super::live::Table;
 use super::local::Life;
 use super::lock::{DataDir, sync_dir};
+use super::table::Table;
 use super::{OpenError, Retention, Version};
 
 pub(super) use self::draft::{Draft, Origins};

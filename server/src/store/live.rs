@@ -1,9 +1,8 @@
-//! The live policies in memory: what every read sees.
+//! The table that callers, writer and index thread share: what every read sees.
 //!
-//! One lock holds the set, its revision and the watchers' channel together: a watch takes its
-//! state and its place in the channel under it, and the writer publishes a batch under it, which
-//! is why there is neither gap nor overlap between the two. The whole set stays in memory because
-//! a start reads and checks every record anyway, and the distribution side shares these `Arc`s.
+//! One lock holds the table and the watchers' channel together: a watch takes its state and its
+//! place in the channel under it, and the writer publishes a batch under it, which is why there is
+//! neither gap nor overlap between the two. What the index lacks is noted under it as well.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,30 +10,16 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use fusebox_core::key::{Namespace, PolicyId};
 use fusebox_core::policy::selector::Glob;
-use fusebox_core::policy::{Catalog, Policy, Stored};
-use fusebox_core::revision::{Digest, Revision};
+use fusebox_core::policy::{Policy, Stored};
+use fusebox_core::revision::Revision;
 use tokio::sync::broadcast;
 
-use super::archive::{Archive, Place};
-use super::weights::Weights;
+use super::archive::Place;
+use super::table::{Summary, Table};
 use super::writer::{Figures, Staged};
 use super::{
-    Changes, Committed, Page, Query, ReadError, Retention, Stretch, Version, Vitals, WATCH_EVENTS,
-    Watch,
+    Changes, Committed, Page, Query, ReadError, Stretch, Version, Vitals, WATCH_EVENTS, Watch,
 };
-
-/// The live policies as of one revision, and what is kept of those before.
-#[derive(Debug)]
-pub(super) struct Table {
-    revision: Revision,
-    catalog: Catalog,
-    archive: Archive,
-    /// Of the live policies, kept up with each change.
-    sum: u64,
-    weights: Weights,
-    /// Up to here revisions may have been issued in another life.
-    reserved: Revision,
-}
 
 /// What an index lacks, and what it holds with it.
 #[derive(Debug, Default)]
@@ -42,132 +27,6 @@ pub(super) struct Unindexed {
     pub(super) summary: Summary,
     /// What each policy is now; `None`: gone.
     pub(super) changes: Vec<(PolicyId, Option<Arc<Stored>>)>,
-}
-
-/// The live policies as of a revision, in three numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Summary {
-    pub(super) revision: Revision,
-    pub(super) count: u64,
-    /// The wrapping sum of each policy's [`digest`], which does not depend on their order.
-    pub(super) sum: u64,
-}
-
-/// Of one policy as of its revision.
-pub(super) fn digest(stored: &Stored) -> u64 {
-    Digest::of([(stored.policy.id(), stored.revision)]).0
-}
-
-impl Table {
-    /// Of a store without a write.
-    pub(super) fn new(retention: Retention) -> Self {
-        Self::begun_at(Revision::ZERO, retention)
-    }
-
-    /// Of a store that has not kept everything up to `floor`.
-    pub(super) fn begun_at(floor: Revision, retention: Retention) -> Self {
-        Self {
-            revision: floor,
-            catalog: Catalog::default(),
-            archive: Archive::new(retention, floor),
-            sum: 0,
-            weights: Weights::default(),
-            reserved: Revision::ZERO,
-        }
-    }
-
-    pub(super) fn revision(&self) -> Revision {
-        self.revision
-    }
-
-    pub(super) fn archive(&self) -> &Archive {
-        &self.archive
-    }
-
-    pub(super) fn catalog(&self) -> &Catalog {
-        &self.catalog
-    }
-
-    pub(super) fn get(&self, id: &PolicyId) -> Option<&Arc<Stored>> {
-        self.catalog.get(id)
-    }
-
-    /// Makes a version true that is number `index` of its write and takes `bytes` in a journal.
-    pub(super) fn apply(&mut self, index: u32, version: Arc<Version>, bytes: usize) {
-        let replaced = match &version.stored {
-            Some(stored) => self.catalog.insert(Arc::clone(stored)),
-            None => self.catalog.remove(&version.id),
-        };
-        let [replaced, stored] = [&replaced, &version.stored];
-        let [out, into] = [replaced, stored].map(|it| it.as_deref().map_or(0, digest));
-        self.sum = self.sum.wrapping_sub(out).wrapping_add(into);
-        if let Some(replaced) = replaced {
-            let bytes = self.archive.newest_bytes(&version.id);
-            self.weights.remove(&replaced.policy, bytes);
-        }
-        if let Some(stored) = stored {
-            self.weights.add(&stored.policy, bytes);
-        }
-        self.revision = self.revision.max(version.revision);
-        self.archive.add(index, version, bytes);
-    }
-
-    pub(super) fn weights(&self) -> &Weights {
-        &self.weights
-    }
-
-    pub(super) fn summary(&self) -> Summary {
-        Summary {
-            revision: self.revision,
-            count: self.catalog.len() as u64,
-            sum: self.sum,
-        }
-    }
-
-    /// Issues no revision up to this one any more.
-    pub(super) fn reserve(&mut self, reserved: Revision) {
-        self.reserved = reserved;
-        self.revision = self.revision.max(reserved);
-    }
-
-    /// Once all that was read back has been applied.
-    pub(super) fn settle(&mut self) {
-        self.archive.settle();
-    }
-
-    fn page(&self, query: &Query<'_>) -> Page {
-        match (query.namespace, query.service) {
-            (Some(namespace), Some(service)) => {
-                let behind = |stored: &&Arc<Stored>| {
-                    query.after.is_none_or(|after| stored.policy.id() > after)
-                };
-                let concerning = self.catalog.concerning(namespace, service);
-                self.take(query, concerning.filter(behind))
-            }
-            (namespace, _) => self.take(query, self.catalog.after(namespace, query.after)),
-        }
-    }
-
-    fn take<'a>(
-        &self,
-        query: &Query<'_>,
-        candidates: impl Iterator<Item = &'a Arc<Stored>>,
-    ) -> Page {
-        let wanted = |stored: &&Arc<Stored>| {
-            let policy = &stored.policy;
-            query.owner.is_none_or(|owner| policy.owner() == owner)
-                && query
-                    .service
-                    .is_none_or(|service| policy.selector().concerns(service))
-        };
-        let mut rest = candidates.filter(wanted);
-        let limit = query.limit.unwrap_or(usize::MAX);
-        Page {
-            revision: self.revision,
-            policies: rest.by_ref().take(limit).cloned().collect(),
-            more: rest.next().is_some(),
-        }
-    }
 }
 
 /// The table, its watchers, and what is counted about them; shared by callers and writer.
@@ -219,14 +78,15 @@ impl Live {
     }
 
     pub(super) fn revision(&self) -> Revision {
-        self.read().table.revision
+        self.read().table.revision()
     }
 
-    /// A policy and the bytes it takes in a journal, for the writer: it may look even while the store closes.
+    /// A policy and the bytes it takes in a journal, for the writer: it may look even while the store
+    /// closes.
     pub(super) fn find(&self, id: &PolicyId) -> Option<(Arc<Stored>, usize)> {
         let state = self.read();
         let stored = state.table.get(id)?;
-        Some((Arc::clone(stored), state.table.archive.newest_bytes(id)))
+        Some((Arc::clone(stored), state.table.archive().newest_bytes(id)))
     }
 
     /// Looks at the table, whatever the store's state.
@@ -246,18 +106,6 @@ impl Live {
         Ok(state.table.page(query))
     }
 
-    pub(super) fn concerning(
-        &self,
-        namespace: &Namespace,
-        service: &str,
-    ) -> Result<Page, ReadError> {
-        self.list(&Query {
-            namespace: Some(namespace),
-            service: Some(service),
-            ..Query::default()
-        })
-    }
-
     pub(super) fn alike(
         &self,
         namespace: &Namespace,
@@ -271,7 +119,7 @@ impl Live {
             limit: Some(limit),
             ..Query::default()
         };
-        let alike = state.table.catalog.alike(namespace, service);
+        let alike = state.table.catalog().alike(namespace, service);
         let alike = alike.filter(|stored| filter(&stored.policy));
         Ok(state.table.take(&query, alike))
     }
@@ -284,7 +132,7 @@ impl Live {
     ) -> Result<Stretch, ReadError> {
         let state = self.read();
         state.open()?;
-        Ok(state.table.archive.stretch(id, before, limit))
+        Ok(state.table.archive().stretch(id, before, limit))
     }
 
     pub(super) fn changes(
@@ -295,15 +143,15 @@ impl Live {
     ) -> Result<Changes, ReadError> {
         let state = self.read();
         state.open()?;
-        Ok(state.table.archive.changes(filter, before, limit))
+        Ok(state.table.archive().changes(filter, before, limit))
     }
 
     pub(super) fn watch(self: &Arc<Self>) -> Result<Watch, ReadError> {
         let state = self.read();
         let feed = state.open()?;
         Ok(Watch::new(
-            state.table.revision,
-            state.table.catalog.iter().cloned().collect(),
+            state.table.revision(),
+            state.table.catalog().iter().cloned().collect(),
             feed.subscribe(),
             Arc::clone(self),
         ))
@@ -312,13 +160,13 @@ impl Live {
     pub(super) fn watch_after(self: &Arc<Self>, asked: Revision) -> Result<Watch, ReadError> {
         let state = self.read();
         let feed = state.open()?;
-        let (last, archive) = (state.table.revision, &state.table.archive);
+        let (last, archive) = (state.table.revision(), state.table.archive());
         if asked > last {
             return Err(ReadError::Ahead { asked, last });
         }
         let floor = archive.floor();
         // What another life called by that revision has never been here.
-        let elsewhere = asked < state.table.reserved && !archive.has(asked);
+        let elsewhere = asked < state.table.reserved() && !archive.has(asked);
         let missed = archive
             .since(asked)
             .filter(|_| !elsewhere)
@@ -355,7 +203,7 @@ impl Live {
     /// Begins to keep account for an index as of `applied`; whether what it lacks is known.
     pub(super) fn follow_from(&self, applied: Revision) -> bool {
         let mut state = self.write();
-        let Some(lacking) = state.table.archive.since(applied) else {
+        let Some(lacking) = state.table.archive().since(applied) else {
             return false;
         };
         let versions = lacking.iter().flat_map(|write| &*write.versions);
@@ -367,7 +215,7 @@ impl Live {
     pub(super) fn follow_from_now(&self) -> (Summary, Vec<Arc<Stored>>) {
         let mut state = self.write();
         state.unindexed = Some(HashSet::new());
-        let policies = state.table.catalog.iter().cloned().collect();
+        let policies = state.table.catalog().iter().cloned().collect();
         (state.table.summary(), policies)
     }
 
@@ -380,8 +228,10 @@ impl Live {
             summary: table.summary(),
             changes: ids
                 .into_iter()
-                .map(|id| (table.get(&id).cloned(), id))
-                .map(|(stored, id)| (id, stored))
+                .map(|id| {
+                    let stored = table.get(&id).cloned();
+                    (id, stored)
+                })
                 .collect(),
         })
     }
@@ -408,7 +258,7 @@ impl Live {
     /// The write of a revision, for a watch: it may look even while the store closes. `None` if it is
     /// no longer kept whole.
     pub(super) fn write_at(&self, revision: Revision) -> Option<Committed> {
-        self.read().table.archive.write_at(revision)
+        self.read().table.archive().write_at(revision)
     }
 
     pub(super) fn count_lagged(&self) {
@@ -429,13 +279,12 @@ impl Live {
             // Relaxed: as above, for both.
             busy: self.busy.load(Ordering::Relaxed),
             lagged: self.lagged.load(Ordering::Relaxed),
-            policies: state.table.catalog.len(),
-            versions: state.table.archive.len(),
-            kept_bytes: state.table.archive.bytes() as u64,
+            policies: state.table.catalog().len(),
+            versions: state.table.archive().len(),
+            kept_bytes: state.table.archive().bytes() as u64,
             read_only: state.read_only.clone(),
             journal_bytes: state.figures.journal_bytes,
             index_bytes: state.figures.index_bytes,
-            index_trouble: state.figures.index_trouble.clone(),
         }
     }
 }

@@ -14,7 +14,8 @@ use fusebox_core::policy::{Policy, Stored};
 use fusebox_core::revision::{Incarnation, Revision};
 use tokio::sync::{oneshot, watch};
 
-use super::live::{Live, Table};
+use super::live::Live;
+use super::table::Table;
 use super::writer::{Answer, Batch, Disk, Request, Writer, in_doubt, unavailable};
 use super::{
     AppendError, BoxFuture, Changes, Clock, OpenError, Page, Proposal, QUEUE_SLOTS, Query,
@@ -127,10 +128,6 @@ impl Store for Local {
 
     fn list(&self, query: &Query<'_>) -> Result<Page, ReadError> {
         self.live.list(query)
-    }
-
-    fn concerning(&self, namespace: &Namespace, service: &str) -> Result<Page, ReadError> {
-        self.live.concerning(namespace, service)
     }
 
     fn alike(

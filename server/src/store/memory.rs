@@ -6,9 +6,10 @@
 use std::sync::Arc;
 
 use super::journal::CommitError;
-use super::live::{Live, Table};
+use super::live::Live;
 use super::local::{Life, Local};
 use super::record::random_incarnation;
+use super::table::Table;
 use super::writer::{Disk, Figures, Halt};
 use super::{Clock, OpenError, Retention, Store};
 

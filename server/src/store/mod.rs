@@ -43,6 +43,7 @@
 //!   <dir>/journal.log.new  a compaction that has not come to its end
 //!   <dir>/sled/            the index: the live policies as of its manifest's revision; a copy, and
 //!                          a second witness of what has been acknowledged
+//!   <dir>/sled.unfinished  there while an index is being built
 //!   <dir>/sled.damaged-*/  an index that was damaged, for people to look at
 //! ```
 //!
@@ -63,6 +64,7 @@ mod live;
 mod local;
 mod lock;
 mod record;
+mod table;
 mod timed;
 mod version;
 mod watch;
@@ -143,12 +145,9 @@ pub trait Store: Send + Sync + 'static {
     /// One policy as of now; `None` if there is none.
     fn get(&self, id: &PolicyId) -> Result<Option<Arc<Stored>>, ReadError>;
 
-    /// What `query` asks for, in the order of (namespace, name).
+    /// What `query` asks for, in the order of (namespace, name). With a namespace and a service it
+    /// takes as long as there are such policies, not as there are policies.
     fn list(&self, query: &Query<'_>) -> Result<Page, ReadError>;
-
-    /// Every policy of `namespace` that can concern `service`, in the order of its name. Takes as
-    /// long as there are such policies, not as there are policies.
-    fn concerning(&self, namespace: &Namespace, service: &str) -> Result<Page, ReadError>;
 
     /// Up to `limit` policies of `namespace` that `filter` lets through and whose selectors say as
     /// `service` does whom they are for, exactly this one or else many, in the order of the name.
@@ -374,6 +373,4 @@ pub struct Vitals {
     pub journal_bytes: u64,
     /// What the index takes on the disk.
     pub index_bytes: u64,
-    /// Why there is no index beside the journal, if there should be one.
-    pub index_trouble: Option<Arc<str>>,
 }

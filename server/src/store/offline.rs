@@ -22,11 +22,11 @@ use fusebox_core::revision::{Incarnation, Revision};
 
 use super::directory::{INDEX_DIR, UNFINISHED_FILE};
 use super::journal::{Contents, Draft, JOURNAL_FILE, Journal, Origins, sync_name};
-use super::live::Table;
 use super::local::Life;
 use super::lock::{DataDir, hold_off};
 use super::record::random_incarnation;
 use super::sled::Index;
+use super::table::Table;
 use super::{OpenError, Retention};
 
 /// How many revisions a life may have issued after its backup was taken, at most: a restored store

@@ -33,7 +33,7 @@ pub(super) fn encode_version(version: &Version, payload: &mut Vec<u8>) {
         author: version.by.author.clone(),
         source: version.by.source.clone(),
         replaced_revision: version.replaced.unwrap_or_default().0,
-        cause: cause_to_wire(version.by.cause).into(),
+        cause: v1::Cause::from(version.by.cause).into(),
         change: Some(change),
     };
     payload.extend(wire.encode_length_delimited_to_vec());
@@ -105,13 +105,15 @@ pub(super) fn version(wire: JournalEntry) -> Result<Version, String> {
     })
 }
 
-fn cause_to_wire(cause: Cause) -> v1::Cause {
-    match cause {
-        Cause::Create => v1::Cause::Create,
-        Cause::Update => v1::Cause::Update,
-        Cause::Delete => v1::Cause::Delete,
-        Cause::Apply => v1::Cause::Apply,
-        Cause::Rollback => v1::Cause::Rollback,
+impl From<Cause> for v1::Cause {
+    fn from(cause: Cause) -> Self {
+        match cause {
+            Cause::Create => Self::Create,
+            Cause::Update => Self::Update,
+            Cause::Delete => Self::Delete,
+            Cause::Apply => Self::Apply,
+            Cause::Rollback => Self::Rollback,
+        }
     }
 }
 

@@ -28,8 +28,9 @@ use self::record::{MANIFEST_KEY, Manifest};
 pub(super) use self::trouble::Trouble;
 use self::trouble::survive;
 use super::OpenError;
-use super::live::{Summary, Unindexed, digest};
+use super::live::Unindexed;
 use super::record::{decode_stored, encode_stored};
+use super::table::{Summary, digest};
 use fusebox_core::key::PolicyId;
 
 /// Sled's cache, in bytes. Small: every record is read once, at the start.

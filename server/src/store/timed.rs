@@ -149,10 +149,6 @@ impl Store for Timed {
         self.read("list", |store| store.list(query))
     }
 
-    fn concerning(&self, namespace: &Namespace, service: &str) -> Result<Page, ReadError> {
-        self.read("concerning", |store| store.concerning(namespace, service))
-    }
-
     fn alike(
         &self,
         namespace: &Namespace,

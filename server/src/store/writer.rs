@@ -61,12 +61,10 @@ pub(super) trait Disk: Send + 'static {
 }
 
 /// What a disk tells of itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Figures {
     pub(super) journal_bytes: u64,
     pub(super) index_bytes: u64,
-    /// Why there is no index, if there should be one.
-    pub(super) index_trouble: Option<Arc<str>>,
 }
 
 /// Why no writes are taken, and until when.

@@ -10,7 +10,7 @@ use tonic::Status;
 
 use super::super::{page, status};
 use super::{optional_namespace, set};
-use crate::control::{AuditQuery, Cause, Control, Version};
+use crate::control::{AuditQuery, Control, Version};
 
 /// One page of what a policy was.
 pub(super) fn revisions(
@@ -92,7 +92,7 @@ pub(super) fn version_to_wire(version: &Version) -> v1::PolicyRevision {
         time: Some(timestamp_to_wire(version.time)),
         author: version.by.author.clone(),
         source: version.by.source.clone(),
-        cause: cause_to_wire(version.by.cause).into(),
+        cause: v1::Cause::from(version.by.cause).into(),
         policy: version.stored.as_deref().map(stored_to_wire),
         namespace: version.id.namespace.to_string(),
         name: version.id.name.to_string(),
@@ -106,21 +106,11 @@ fn event_to_wire(version: &Version, before: Option<&Version>) -> v1::AuditEvent 
         time: Some(timestamp_to_wire(version.time)),
         author: version.by.author.clone(),
         source: version.by.source.clone(),
-        cause: cause_to_wire(version.by.cause).into(),
+        cause: v1::Cause::from(version.by.cause).into(),
         namespace: version.id.namespace.to_string(),
         name: version.id.name.to_string(),
         before: before.map(stored_to_wire),
         replaced_revision: version.replaced.unwrap_or_default().0,
         after: version.stored.as_deref().map(stored_to_wire),
-    }
-}
-
-fn cause_to_wire(cause: Cause) -> v1::Cause {
-    match cause {
-        Cause::Create => v1::Cause::Create,
-        Cause::Update => v1::Cause::Update,
-        Cause::Delete => v1::Cause::Delete,
-        Cause::Apply => v1::Cause::Apply,
-        Cause::Rollback => v1::Cause::Rollback,
     }
 }

@@ -43,21 +43,18 @@ pub(super) struct Indexer {
 }
 
 /// How the index is.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     bytes: u64,
-    trouble: Option<Arc<str>>,
     turn_began: Option<Instant>,
+    /// It has been said that this turn does not end.
+    stuck: bool,
 }
 
 impl Indexer {
     /// Keeps the index of `live` from now on, beginning with what is `beside` its journal.
     pub(super) fn begin(keeper: Keeper, beside: Beside, live: Arc<Live>) -> Self {
-        let state = Arc::new(Mutex::new(State {
-            bytes: 0,
-            trouble: None,
-            turn_began: None,
-        }));
+        let state = Arc::new(Mutex::new(State::default()));
         let ((stop, stopped), (ending, ended)) = (channel(), channel());
         let mut work = Work {
             keeper,
@@ -65,6 +62,7 @@ impl Indexer {
             state: Arc::clone(&state),
             index: None,
             rest_until: None,
+            failed: false,
         };
         let started = thread::Builder::new()
             .name("fusebox-index".into())
@@ -75,7 +73,7 @@ impl Indexer {
                 drop(ending);
             });
         if let Err(error) = started {
-            locked(&state).trouble = Some(format!("no thread for it: {error}").into());
+            tracing::error!(%error, "no thread for the index; writes go on without it");
         }
         Self {
             state,
@@ -84,17 +82,18 @@ impl Indexer {
         }
     }
 
-    /// What the index takes on the disk, in bytes, and why there is none, if there should be.
-    pub(super) fn figures(&self) -> (u64, Option<Arc<str>>) {
-        let state = locked(&self.state);
-        let stuck = state
-            .turn_began
-            .is_some_and(|began| began.elapsed() > STUCK);
-        let trouble = match stuck {
-            true => Some("its database does not answer".into()),
-            false => state.trouble.clone(),
-        };
-        (state.bytes, trouble)
+    /// What the index takes on the disk, in bytes. Whoever asks finds out, too, if its thread will
+    /// never answer again, and says so.
+    pub(super) fn bytes(&self) -> u64 {
+        let mut state = locked(&self.state);
+        let long = |began: Instant| began.elapsed() > STUCK;
+        if !state.stuck && state.turn_began.is_some_and(long) {
+            state.stuck = true;
+            tracing::error!(
+                "the index's database does not answer; writes go on, the journal holds everything"
+            );
+        }
+        state.bytes
     }
 
     /// Waits for the last turn, but not for ever.
@@ -119,6 +118,8 @@ struct Work {
     index: Option<Index>,
     /// No index is built before.
     rest_until: Option<Instant>,
+    /// It has been said that there is none.
+    failed: bool,
 }
 
 impl Work {
@@ -144,12 +145,11 @@ impl Work {
     fn run(&mut self, stopped: &Receiver<()>) {
         loop {
             locked(&self.state).turn_began = Some(Instant::now());
-            self.turn();
-            let bytes = self.index.as_ref().and_then(Index::bytes);
-            let mut state = locked(&self.state);
-            state.bytes = bytes.unwrap_or(0);
-            state.turn_began = None;
-            drop(state);
+            let bytes = self.turn();
+            *locked(&self.state) = State {
+                bytes,
+                ..State::default()
+            };
             if stopped.recv_timeout(TURN) != Err(RecvTimeoutError::Timeout) {
                 break;
             }
@@ -157,7 +157,8 @@ impl Work {
         self.turn();
     }
 
-    fn turn(&mut self) {
+    /// Brings the index up, or builds one; what it takes then, in bytes.
+    fn turn(&mut self) -> u64 {
         if let Some(index) = &mut self.index
             && let Some(lacking) = self.live.unindexed()
             && let Err(trouble) = index.apply(&lacking)
@@ -173,6 +174,7 @@ impl Work {
         if self.index.is_none() && rested && self.keeper.has_room() {
             self.build();
         }
+        bytes.unwrap_or(0)
     }
 
     fn most_bytes(&self) -> u64 {
@@ -185,7 +187,7 @@ impl Work {
         self.live.stop_following();
         let line = trouble.line();
         match trouble.is_of_the_disk() {
-            // It may hold the very room that is missing.
+            // It may hold the very room that is missing. Should it stay, the next build says so.
             true => drop(self.keeper.clear()),
             false => drop(self.keeper.set_aside(&line)),
         }
@@ -199,10 +201,11 @@ impl Work {
         let (summary, policies) = self.live.follow_from_now();
         match self.keeper.build(summary, &policies) {
             Ok(index) => {
-                if locked(&self.state).trouble.take().is_some() {
+                if self.failed {
                     tracing::info!(index = %index.dir().display(), "there is an index again");
                 }
-                (self.index, self.rest_until) = (Some(index), None);
+                self.index = Some(index);
+                (self.rest_until, self.failed) = (None, false);
             }
             Err(trouble) => {
                 self.live.stop_following();
@@ -217,7 +220,7 @@ impl Work {
             %reason, again_in = ?PAUSE,
             "no index for now; writes go on, the journal holds everything"
         );
-        locked(&self.state).trouble = Some(reason.to_string().into());
+        self.failed = true;
         self.rest_until = Some(Instant::now() + PAUSE);
     }
 }

@@ -19,8 +19,8 @@ use fusebox_core::policy::Stored;
 use fusebox_core::revision::Incarnation;
 
 use super::{INDEX_DIR, UNFINISHED_FILE};
-use crate::store::live::{Summary, Table};
 use crate::store::sled::{Index, Trouble};
+use crate::store::table::{Summary, Table};
 use crate::store::{Clock, OpenError};
 
 /// What a damaged index is called from then on, before the second at which it was found.

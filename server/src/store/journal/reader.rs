@@ -13,9 +13,9 @@ use prost::Message;
 
 use super::frame::Found;
 use super::{FORMAT, MAGIC, TORN_BYTES, frame};
-use crate::store::live::Table;
 use crate::store::local::Life;
 use crate::store::record::{Entry, decode_entries, version};
+use crate::store::table::Table;
 use crate::store::{OpenError, Retention, Version};
 
 /// What stands in a journal, up to its last whole frame.

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
 use super::super::fixture;
-use super::super::live::Table;
 use super::super::record::encode_version;
+use super::super::table::Table;
 use super::super::{Cause, Committed};
 use super::*;
 use fusebox_core::revision::Incarnation;

@@ -12,7 +12,7 @@
 
 use fusebox_core::revision::{Incarnation, Revision};
 
-use crate::store::live::Summary;
+use crate::store::table::Summary;
 
 /// Below every policy's key, since a namespace is never empty.
 pub(super) const MANIFEST_KEY: &[u8] = b"\0manifest";

@@ -7,8 +7,8 @@ use fusebox_core::revision::{Incarnation, Revision};
 
 use super::*;
 use crate::store::fixture::{self, append_all, conflict, delete_if, id, put, put_if, run};
-use crate::store::live::Table;
 use crate::store::local::{CLOSED, Life, Local};
+use crate::store::table::Table;
 use crate::store::{
     BATCH_WRITES, BoxFuture, Expect, QUEUE_SLOTS, ReadError, Retention, Store, VERSION_BYTES,
     Vitals, WatchError, record,
