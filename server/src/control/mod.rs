@@ -15,7 +15,7 @@
 //!
 //! An update is a function from what is there to what should be, so that it can be made again, and
 //! so that a partial update (which only the wire knows how to read) needs no wire type here.
-//! `validate_only` does all of it but the proposal.
+//! With `validate_only` the store only says what it would say to the proposal.
 //!
 //! Invariant: nothing is kept between two calls; the store is the only memory.
 
@@ -30,14 +30,12 @@ use std::sync::Arc;
 use fusebox_core::key::{Namespace, PolicyId};
 use fusebox_core::policy::{Policy, Stored, Violations};
 use fusebox_core::revision::Revision;
-
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::store::{AppendError, Committed, Expect, Page, Proposal, Provenance, Step, Store};
 
 pub use crate::store::{Cause, Query, Version};
-
 pub use apply::{Action, Applied, Asked, Diff, MAX_SET, MAX_TOLD_BYTES, Prune, Set};
 pub use error::ControlError;
 pub use history::{AuditQuery, Rollback};

@@ -118,7 +118,8 @@ pub fn backup(dir: &Path, to: &Path) -> Result<Inventory, OpenError> {
 }
 
 /// Makes a store of what is in the backup `from`, in `dir`, where there must be none. It begins a
-/// new life: what was written after the backup was taken is gone, and its revisions are not issued again.
+/// new life: what was written after the backup was taken is gone, and its revisions are not issued
+/// again.
 pub fn restore(from: &Path, dir: &Path, now: SystemTime) -> Result<Inventory, OpenError> {
     let contents = read(&journal_at(from))?;
     let dir = DataDir::lock(dir)?;
