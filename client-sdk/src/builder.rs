@@ -113,13 +113,13 @@ impl Builder {
         self
     }
 
-    /// The program's own version.
+    /// The program's own version. Policies can select by it, as by a label `version`.
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.version = version.into();
         self
     }
 
-    /// Where the process runs.
+    /// Where the process runs. Policies can select by it, as by a label `zone`.
     pub fn zone(mut self, zone: impl Into<String>) -> Self {
         self.zone = zone.into();
         self
@@ -165,7 +165,7 @@ impl Builder {
             jitter: Jitter::seeded(self.jitter_seed.unwrap_or(epoch)),
             metrics: Metrics::new(self.meter.or_else(telemetry::meter).as_ref()),
         };
-        let (service, labels) = (key.service.clone(), identity.facts.labels.clone());
+        let (service, labels) = (key.service.clone(), identity.facts.selectable());
         let enforcement = Enforcement::new(service, labels, context, replica, source);
         let enforcement = Arc::new(enforcement);
         let upstream = Upstream {

@@ -204,6 +204,16 @@ impl Labels {
         Ok(Self(labels))
     }
 
+    /// With `value` under `key`, unless that key has a value already. A text that no label may hold
+    /// adds nothing: it cannot be asked for either.
+    #[must_use]
+    pub fn or(mut self, key: &str, value: &str) -> Self {
+        if let (Ok(key), Ok(value)) = (LabelKey::new(key), LabelValue::new(value)) {
+            self.0.entry(key).or_insert(value);
+        }
+        self
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.0.len()
@@ -280,6 +290,17 @@ impl fmt::Display for Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fact_counts_as_a_label_unless_a_label_of_its_name_says_otherwise() {
+        let labels = Labels::new([("zone", "a")]).unwrap();
+        let labels = labels
+            .or("zone", "b")
+            .or("version", "1.2")
+            .or("x", "no label");
+        let expected = Labels::new([("zone", "a"), ("version", "1.2")]).unwrap();
+        assert_eq!(labels, expected);
+    }
 
     #[test]
     fn a_policy_name_can_stand_in_a_file_name() {

@@ -162,6 +162,7 @@ mod tests {
                 diff("old", Action::Delete),
             ],
             revision: 12,
+            reach: None,
         }
     }
 

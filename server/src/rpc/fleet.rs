@@ -51,7 +51,17 @@ impl FleetService for Views {
             instances: page::fit(views.iter().take(limit).map(instance_to_wire)),
             coverage: Some(COVERAGE),
             total_size: count(views.len()),
+            next_page_token: String::new(),
         }))
+    }
+
+    type WaitForRevisionStream = tokio_stream::Empty<Result<v1::WaitForRevisionResponse, Status>>;
+
+    async fn wait_for_revision(
+        &self,
+        _: Request<v1::WaitForRevisionRequest>,
+    ) -> Result<Response<Self::WaitForRevisionStream>, Status> {
+        Err(Status::unimplemented("WaitForRevision"))
     }
 }
 
@@ -130,6 +140,7 @@ fn instance_to_wire(view: &InstanceView) -> v1::InstanceStatus {
         refusals: view.refused.iter().map(refused_to_wire).collect(),
         duplicate: view.duplicate,
         operations: count(view.operations),
+        ..v1::InstanceStatus::default()
     }
 }
 

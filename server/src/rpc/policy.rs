@@ -45,6 +45,7 @@ impl PolicyService for Policies {
         Ok(Response::new(v1::CreatePolicyResponse {
             policy: Some(outcome_to_wire(&written.outcome)),
             warnings: written.warnings.into_iter().map(warning_to_wire).collect(),
+            reach: None,
         }))
     }
 
@@ -99,6 +100,7 @@ impl PolicyService for Policies {
         Ok(Response::new(v1::UpdatePolicyResponse {
             policy: Some(outcome_to_wire(&written.outcome)),
             warnings: written.warnings.into_iter().map(warning_to_wire).collect(),
+            reach: None,
         }))
     }
 
@@ -119,7 +121,10 @@ impl PolicyService for Policies {
             validate_only: request.validate_only,
         };
         let revision = self.0.delete(delete, intent).await.map_err(status::of)?.0;
-        Ok(Response::new(v1::DeletePolicyResponse { revision }))
+        Ok(Response::new(v1::DeletePolicyResponse {
+            revision,
+            reach: None,
+        }))
     }
 
     async fn apply_policies(
@@ -166,6 +171,7 @@ impl PolicyService for Policies {
         Ok(Response::new(v1::RollbackPolicyResponse {
             policy: Some(outcome_to_wire(&written.outcome)),
             warnings: written.warnings.into_iter().map(warning_to_wire).collect(),
+            reach: None,
         }))
     }
 

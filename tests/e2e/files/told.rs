@@ -112,5 +112,9 @@ pub(crate) fn diff(name: &str, action: Action) -> v1::PolicyDiff {
 
 pub(crate) fn response(diffs: Vec<v1::PolicyDiff>) -> v1::ApplyPoliciesResponse {
     let revision = 12;
-    v1::ApplyPoliciesResponse { diffs, revision }
+    v1::ApplyPoliciesResponse {
+        diffs,
+        revision,
+        reach: None,
+    }
 }

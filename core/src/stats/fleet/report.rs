@@ -55,6 +55,14 @@ pub struct InstanceFacts {
     pub sdk_version: String,
 }
 
+impl InstanceFacts {
+    /// What selectors find: its labels, and its version and zone under these names.
+    pub fn selectable(&self) -> Labels {
+        let labels = self.labels.clone();
+        labels.or("version", &self.version).or("zone", &self.zone)
+    }
+}
+
 /// A policy that a process does not enforce as sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedPolicy {

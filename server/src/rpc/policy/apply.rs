@@ -79,6 +79,7 @@ pub(super) fn applied_to_wire(applied: Applied) -> v1::ApplyPoliciesResponse {
     v1::ApplyPoliciesResponse {
         diffs: applied.diffs.into_iter().map(diff).collect(),
         revision: applied.revision.0,
+        reach: None,
     }
 }
 
