@@ -54,6 +54,12 @@ pub(crate) enum End {
     /// This server stops.
     #[error("the server is stopping; reconnect")]
     Draining,
+    /// The session has lasted as long as one may.
+    #[error("the session has lasted {} s, as long as one may; reconnect", .after.as_secs())]
+    Retired {
+        /// How long.
+        after: Duration,
+    },
     /// A message beyond the limit.
     #[error("{reason}")]
     Oversized {
@@ -108,7 +114,7 @@ pub(crate) enum Refused {
 
 impl End {
     /// Every reason's name in telemetry, in the order of [`End::index`].
-    pub(super) const NAMES: [&'static str; 14] = [
+    pub(super) const NAMES: [&'static str; 15] = [
         "left",
         "gone",
         "no_hello",
@@ -123,6 +129,7 @@ impl End {
         "garbled",
         "lost",
         "crashed",
+        "retired",
     ];
 
     pub(super) const fn index(&self) -> usize {
@@ -141,6 +148,7 @@ impl End {
             Self::Garbled { .. } => 11,
             Self::Lost { .. } => 12,
             Self::Crashed => 13,
+            Self::Retired { .. } => 14,
         }
     }
 }

@@ -38,4 +38,5 @@ pub(super) async fn follow(
         error!("the store was closed; ending every session");
         stop.cancel();
     }
+    hub.close();
 }

@@ -1,24 +1,31 @@
 //! What each audience is to hold now, and who is to hear when that changes.
 //!
 //! [`History`] decides whom a write concerns; the hub keeps it under one lock together with a
-//! channel for each audience that has a session. A channel holds the latest edition only, so that a
+//! [`Crowd`] for each audience that has a session. A crowd holds the latest edition only, so that a
 //! burst of writes costs a slow session nothing but the last of them, and a write wakes nobody
-//! whose snapshot it leaves as it was.
+//! whose snapshot it leaves as it was. Who is told when is decided here, at what pace by
+//! [`pushing`](super::pushing).
 //!
-//! Invariants: an audience is known to history exactly while it has a channel here, and it has a
-//! channel exactly while somebody listens; what a channel holds is history's snapshot, or one with
-//! the same digest.
+//! Invariants: an audience is known to history exactly while it has a crowd here, and it has a
+//! crowd exactly while somebody is in it; what a crowd holds is history's snapshot, or one with the
+//! same digest.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use fusebox_core::policy::Stored;
 use fusebox_core::revision::{Incarnation, Revision};
 use fusebox_core::sync::{Audience, History, Snapshot};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
+use super::bell::Bell;
+use super::crowd::Crowd;
+use super::end::End;
 use super::frame::Frame;
 use crate::store::Committed;
+
+/// So many members of one audience are told before another audience has its turn.
+const TURN: usize = 16;
 
 /// One audience's snapshot, and its bytes once somebody has asked for them.
 #[derive(Debug)]
@@ -48,11 +55,19 @@ pub(super) struct Hub {
     incarnation: Incarnation,
     adopted: bool,
     state: Mutex<State>,
+    /// Some audience has news.
+    news: Notify,
 }
 
 struct State {
     history: History,
-    channels: HashMap<Audience, watch::Sender<Arc<Edition>>>,
+    crowds: HashMap<Audience, Crowd>,
+    /// Audiences with members who have yet to hear.
+    turns: VecDeque<Audience>,
+    /// Told in the present turn.
+    told: usize,
+    /// Everybody is to end.
+    closed: bool,
 }
 
 impl Hub {
@@ -65,12 +80,16 @@ impl Hub {
     ) -> Self {
         let state = State {
             history: History::new(incarnation, adopted, revision, policies),
-            channels: HashMap::new(),
+            crowds: HashMap::new(),
+            turns: VecDeque::new(),
+            told: 0,
+            closed: false,
         };
         Self {
             incarnation,
             adopted,
             state: Mutex::new(state),
+            news: Notify::new(),
         }
     }
 
@@ -78,27 +97,61 @@ impl Hub {
         self.incarnation
     }
 
-    /// Listens for `audience`; the answer is also what it is to hold now.
-    pub(super) fn join(self: &Arc<Self>, audience: Audience) -> (Membership, Arc<Edition>) {
-        let mut editions = self.lock().listen(&audience);
-        let now = Arc::clone(&editions.borrow_and_update());
+    /// The last write seen.
+    pub(super) fn revision(&self) -> Revision {
+        self.lock().history.revision()
+    }
+
+    /// Listens for `audience`, which is told by ringing `bell`; the answer is also what it is to
+    /// hold now.
+    pub(super) fn join(
+        self: &Arc<Self>,
+        audience: Audience,
+        bell: Arc<Bell>,
+    ) -> (Membership, Arc<Edition>) {
+        let (place, edition) = self.lock().join(&audience, bell);
+        let hub = Arc::clone(self);
         let member = Membership {
-            hub: Arc::clone(self),
+            hub,
             audience,
-            editions: Some(editions),
+            place,
         };
-        (member, now)
+        (member, edition)
     }
 
-    /// Takes a change in, and tells whom it concerns; the answer is how many audiences those are.
+    /// Takes a change in; the answer is how many audiences it concerns.
     pub(super) fn apply(&self, write: &Committed) -> usize {
-        self.lock().apply(write)
+        let touched = self.lock().apply(write);
+        self.news.notify_one();
+        touched
     }
 
-    /// Starts again from the state at `revision`; tells every audience for which it is news.
+    /// Starts again from the state at `revision`; the answer is for how many audiences it is news.
     pub(super) fn rebuild(&self, revision: Revision, policies: Vec<Arc<Stored>>) -> usize {
         let history = History::new(self.incarnation, self.adopted, revision, policies);
-        self.lock().rebuild(history)
+        let touched = self.lock().rebuild(history);
+        self.news.notify_one();
+        touched
+    }
+
+    /// Whom to tell of what, next. Safe to drop and to call again; one task at a time may call it.
+    pub(super) async fn next(&self) -> (Arc<Bell>, Arc<Edition>) {
+        loop {
+            let next = self.lock().next();
+            match next {
+                Some(next) => return next,
+                None => self.news.notified().await,
+            }
+        }
+    }
+
+    /// Ends everybody's session, also of those who come later.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        for bell in state.crowds.values().flat_map(Crowd::bells) {
+            bell.end(End::Draining);
+        }
     }
 
     // A poisoned lock is taken all the same: at worst one audience was not told of one change, and
@@ -109,51 +162,81 @@ impl Hub {
 }
 
 impl State {
-    fn listen(&mut self, audience: &Audience) -> watch::Receiver<Arc<Edition>> {
-        if let Some(channel) = self.channels.get(audience) {
-            return channel.subscribe();
+    fn join(&mut self, audience: &Audience, bell: Arc<Bell>) -> (usize, Arc<Edition>) {
+        if self.closed {
+            bell.end(End::Draining);
         }
-        let snapshot = self.history.snapshot(audience);
-        let (channel, editions) = watch::channel(Edition::new(snapshot));
-        self.channels.insert(audience.clone(), channel);
-        editions
+        if !self.crowds.contains_key(audience) {
+            let edition = Edition::new(self.history.snapshot(audience));
+            self.crowds.insert(audience.clone(), Crowd::of(edition));
+        }
+        // Present: it has just been looked for.
+        let crowd = self.crowds.get_mut(audience).expect("a crowd");
+        (crowd.join(bell), Arc::clone(crowd.edition()))
     }
 
     fn apply(&mut self, write: &Committed) -> usize {
         let changes = write.versions.iter();
         let changes = changes.map(|version| (&version.id, version.stored.as_ref()));
         let touched = self.history.apply(write.revision, changes);
-        for (audience, snapshot) in &touched {
-            self.publish(audience, Arc::clone(snapshot));
+        let audiences = touched.len();
+        for (audience, snapshot) in touched {
+            self.publish(audience, snapshot);
         }
-        touched.len()
+        audiences
     }
 
     fn rebuild(&mut self, mut history: History) -> usize {
-        let held = |channel: &watch::Sender<Arc<Edition>>| channel.borrow().snapshot.digest;
-        let channels = self.channels.iter();
-        let news: Vec<_> = channels
-            .map(|(audience, channel)| (audience.clone(), held(channel)))
+        let held = |crowd: &Crowd| crowd.edition().snapshot.digest;
+        let crowds = self.crowds.iter();
+        let news: Vec<_> = crowds
+            .map(|(audience, crowd)| (audience.clone(), held(crowd)))
             .map(|(audience, held)| (history.snapshot(&audience), audience, held))
             .filter(|(snapshot, _, held)| snapshot.digest != *held)
             .collect();
         self.history = history;
-        for (snapshot, audience, _) in &news {
-            self.publish(audience, Arc::clone(snapshot));
+        let audiences = news.len();
+        for (snapshot, audience, _) in news {
+            self.publish(audience, snapshot);
         }
-        news.len()
+        audiences
     }
 
-    fn publish(&self, audience: &Audience, snapshot: Arc<Snapshot>) {
-        if let Some(channel) = self.channels.get(audience) {
-            channel.send_replace(Edition::new(snapshot));
+    fn publish(&mut self, audience: Audience, snapshot: Arc<Snapshot>) {
+        if let Some(crowd) = self.crowds.get_mut(&audience) {
+            if crowd.publish(Edition::new(snapshot)) {
+                self.turns.push_back(audience);
+            }
         }
     }
 
-    fn leave(&mut self, audience: &Audience) {
-        let listened_to = |channel: &watch::Sender<_>| channel.receiver_count() > 0;
-        if !self.channels.get(audience).is_some_and(listened_to) {
-            self.channels.remove(audience);
+    fn next(&mut self) -> Option<(Arc<Bell>, Arc<Edition>)> {
+        while let Some(audience) = self.turns.front() {
+            let crowd = self.crowds.get_mut(audience);
+            if let Some(crowd) = crowd
+                && let Some(bell) = crowd.next()
+            {
+                let next = (bell, Arc::clone(crowd.edition()));
+                self.told += 1;
+                if self.told == TURN {
+                    self.told = 0;
+                    self.turns.rotate_left(1);
+                }
+                return Some(next);
+            }
+            self.told = 0;
+            self.turns.pop_front();
+        }
+        None
+    }
+
+    fn leave(&mut self, audience: &Audience, place: usize) {
+        let Some(crowd) = self.crowds.get_mut(audience) else {
+            return;
+        };
+        crowd.leave(place);
+        if crowd.is_empty() {
+            self.crowds.remove(audience);
             self.history.forget(audience);
         }
     }
@@ -163,28 +246,11 @@ impl State {
 pub(super) struct Membership {
     hub: Arc<Hub>,
     audience: Audience,
-    /// `None` only while it is dropped.
-    editions: Option<watch::Receiver<Arc<Edition>>>,
-}
-
-impl Membership {
-    /// The next edition that has not been seen; those between are passed over. Safe to drop and to
-    /// call again. Never resolves once the audience's channel is gone.
-    pub(super) async fn next(&mut self) -> Arc<Edition> {
-        if let Some(editions) = &mut self.editions
-            && editions.changed().await.is_ok()
-        {
-            return Arc::clone(&editions.borrow_and_update());
-        }
-        // Not reached: a channel outlives whoever listens.
-        std::future::pending().await
-    }
+    place: usize,
 }
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        // First stop listening, then see whether anybody still does.
-        self.editions = None;
-        self.hub.lock().leave(&self.audience);
+        self.hub.lock().leave(&self.audience, self.place);
     }
 }

@@ -1,8 +1,9 @@
 //! Policies on their way to the processes that are to enforce them, and what those say in return.
 //!
 //! ```text
-//!   Store --watch--> follower (one task) --> Hub: History, a channel for each audience
+//!   Store --watch--> follower (one task) --> Hub: History, a crowd for each audience
 //!                                             |  latest edition; encoded once, when first wanted
+//!                                          pushing (one task): so many at once
 //!              +------------------------------+------------------------------+
 //!              v                              v                              v
 //!           session  (one task a stream)   session                        session
@@ -23,11 +24,14 @@
 //! Invariants: nothing is sent that the store's watch did not tell of; no session waits for another,
 //! nor for its own peer; every session that began tells the fleet when it is over, even by a panic.
 
+mod bell;
+mod crowd;
 mod end;
 mod follower;
 mod frame;
 mod hub;
 mod outbox;
+mod pushing;
 mod seats;
 mod session;
 mod standing;
@@ -44,6 +48,7 @@ use tokio_util::task::TaskTracker;
 use crate::fleet::{self, FleetWatch};
 use crate::store::{ReadError, Store};
 
+use bell::Bell;
 pub(crate) use end::{End, Refused};
 pub(crate) use frame::Frame;
 use hub::Hub;
@@ -61,6 +66,8 @@ pub const MAX_DECLARED: usize = 1000;
 pub const HELLO_WITHIN: Duration = Duration::from_secs(5);
 /// For how long a process may leave a frame unread or a snapshot unacknowledged.
 pub const DRAIN_WITHIN: Duration = Duration::from_secs(30);
+/// How long a session lasts at most; some a fifth less, so that they do not leave together.
+pub const SESSION_AGE: Duration = Duration::from_secs(60 * 60);
 /// Over how long the processes of a server that stops come back.
 pub const DRAIN_SPREAD: Duration = Duration::from_secs(2);
 
@@ -78,6 +85,7 @@ pub struct Pace {
 pub(crate) struct Patience {
     pub(crate) hello: Duration,
     pub(crate) drain: Duration,
+    pub(crate) age: Duration,
     pub(crate) sessions: usize,
 }
 
@@ -86,6 +94,7 @@ impl Default for Patience {
         Self {
             hello: HELLO_WITHIN,
             drain: DRAIN_WITHIN,
+            age: SESSION_AGE,
             sessions: MAX_SESSIONS,
         }
     }
@@ -148,6 +157,9 @@ impl Distribution {
         let stop = self.stop.clone();
         self.tasks
             .spawn(follower::follow(store, watch, hub, tally, stop));
+        let (hub, tally) = (Arc::clone(&self.hub), Arc::clone(&self.tally));
+        self.tasks
+            .spawn(pushing::push(hub, tally, self.stop.clone()));
         let (fleet, stop) = (Arc::clone(&self.fleet), self.stop.clone());
         self.tasks
             .spawn(async move { fleet::sweep(&fleet, &stop).await });
@@ -166,8 +178,9 @@ impl Distribution {
         }
         let place = Arc::clone(&self.places).try_acquire_owned();
         let place = Arc::new(place.map_err(|_| self.full())?);
-        let (outbox, outgoing) = outbox::outbox(Arc::clone(&place));
-        let session = session::run(Arc::clone(self), inbound, outbox, peer);
+        let bell: Arc<Bell> = Arc::default();
+        let (outbox, outgoing) = outbox::outbox(Arc::clone(&place), Arc::clone(&bell));
+        let session = session::run(Arc::clone(self), inbound, outbox, bell, peer);
         self.tasks.spawn(async move {
             session.await;
             drop(place);

@@ -4,14 +4,19 @@
 //! one snapshot under way, and a later report ack says all that an earlier one said. So a peer that
 //! does not read costs a bounded amount of memory and nobody's time. Why the session ended needs no
 //! place in the queue; it is said behind whatever is in it.
+//!
+//! The stream's end rings the session's bell when it has made room for what is owed, and when it is
+//! gone.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use futures_core::Stream;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::OwnedSemaphorePermit;
 
+use super::bell::Bell;
 use super::end::End;
 use super::frame::Frame;
 
@@ -21,47 +26,76 @@ pub(super) const QUEUE_FRAMES: usize = 8;
 /// The session's end of the queue.
 pub(super) struct Outbox {
     owed: Owed,
-    end: oneshot::Sender<End>,
-    frames: mpsc::Sender<Frame>,
+    pipe: Arc<Pipe>,
 }
 
 #[derive(Default)]
 struct Owed {
     snapshot: Option<Frame>,
+    permit: Option<OwnedSemaphorePermit>,
     report_ack: Option<u64>,
 }
 
 /// The stream's end of the queue: what a process is sent, and at last why no more comes.
 pub(crate) struct Outgoing {
-    frames: mpsc::Receiver<Frame>,
-    /// `None` once it has been told.
-    end: Option<oneshot::Receiver<End>>,
+    pipe: Arc<Pipe>,
     /// A place among the streams is taken for as long as either end is there.
     _place: Arc<OwnedSemaphorePermit>,
 }
 
-/// A queue whose ends share `place`.
-pub(super) fn outbox(place: Arc<OwnedSemaphorePermit>) -> (Outbox, Outgoing) {
-    let (frames, receiver) = mpsc::channel(QUEUE_FRAMES);
-    let (end, reason) = oneshot::channel();
-    let owed = Owed::default();
+struct Pipe {
+    state: Mutex<State>,
+    bell: Arc<Bell>,
+}
+
+#[derive(Default)]
+struct State {
+    /// With what is free again once a frame is on its way.
+    frames: VecDeque<(Frame, Option<OwnedSemaphorePermit>)>,
+    /// The session waits for room.
+    wanted: bool,
+    end: Ending,
+    abandoned: bool,
+    reader: Option<Waker>,
+}
+
+/// What the stream says behind the last frame.
+#[derive(Default)]
+enum Ending {
+    #[default]
+    Open,
+    Closed(End),
+    Told,
+}
+
+/// A queue whose ends share `place`; the stream's end rings `bell`.
+pub(super) fn outbox(place: Arc<OwnedSemaphorePermit>, bell: Arc<Bell>) -> (Outbox, Outgoing) {
+    let pipe = Arc::new(Pipe {
+        state: Mutex::default(),
+        bell,
+    });
+    let outbox = Outbox {
+        owed: Owed::default(),
+        pipe: Arc::clone(&pipe),
+    };
     let outgoing = Outgoing {
-        frames: receiver,
-        end: Some(reason),
+        pipe,
         _place: place,
     };
-    (Outbox { owed, end, frames }, outgoing)
+    (outbox, outgoing)
 }
 
 impl Outbox {
     /// Sends `frame` if there is room now; whether there was.
     pub(super) fn try_send(&self, frame: Frame) -> bool {
-        self.frames.try_send(frame).is_ok()
+        self.pipe.lock().send(frame, None)
     }
 
-    /// Sends a snapshot as soon as there is room.
-    pub(super) fn owe_snapshot(&mut self, frame: Frame) {
+    /// Sends a snapshot as soon as there is room. `permit` is free again once it is on its way, or
+    /// if there is no room.
+    pub(super) fn owe_snapshot(&mut self, frame: Frame, permit: Option<OwnedSemaphorePermit>) {
         self.owed.snapshot = Some(frame);
+        self.owed.permit = permit;
     }
 
     /// Acknowledges reports up to `number` as soon as there is room.
@@ -71,12 +105,18 @@ impl Outbox {
 
     /// Sends what is owed, as far as there is room; whether anything was sent.
     pub(super) fn flush(&mut self) -> bool {
-        let mut sent = false;
-        while let Ok(room) = self.frames.try_reserve() {
-            let Some(frame) = self.owed.next() else { break };
-            room.send(frame);
-            sent = true;
+        if !self.owes() {
+            return false;
         }
+        let mut state = self.pipe.lock();
+        let mut sent = false;
+        while state.has_room()
+            && let Some((frame, permit)) = self.owed.next()
+        {
+            sent |= state.send(frame, permit);
+        }
+        state.wanted = self.owes();
+        self.owed.permit = None;
         sent
     }
 
@@ -85,50 +125,100 @@ impl Outbox {
         self.owed.snapshot.is_some() || self.owed.report_ack.is_some()
     }
 
-    /// Resolves once there is room.
-    pub(super) async fn room(&self) {
-        // An error says that the stream is gone, for which `abandoned` is there.
-        let _ = self.frames.reserve().await;
-    }
-
-    /// Resolves once the stream is gone.
-    pub(super) async fn abandoned(&self) {
-        self.frames.closed().await;
+    /// Whether the stream is gone.
+    pub(super) fn abandoned(&self) -> bool {
+        self.pipe.lock().abandoned
     }
 
     /// Says why no more comes, behind what is in the queue.
     pub(super) fn close(self, end: End) {
-        // An error says that the stream is gone. The reason goes before the queue is closed, so
-        // that whoever finds the queue closed finds the reason.
-        let _ = self.end.send(end);
-        drop(self.frames);
+        self.pipe.lock().close(end);
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        // A session that left no reason has panicked.
+        self.pipe.lock().close(End::Crashed);
     }
 }
 
 impl Owed {
-    fn next(&mut self) -> Option<Frame> {
-        let snapshot = self.snapshot.take();
-        snapshot.or_else(|| self.report_ack.take().map(Frame::report_ack))
+    fn next(&mut self) -> Option<(Frame, Option<OwnedSemaphorePermit>)> {
+        if let Some(snapshot) = self.snapshot.take() {
+            return Some((snapshot, self.permit.take()));
+        }
+        let number = self.report_ack.take()?;
+        Some((Frame::report_ack(number), None))
+    }
+}
+
+impl Pipe {
+    // A poisoned lock is taken all the same: no operation leaves a queue half-changed.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn has_room(&self) -> bool {
+        self.frames.len() < QUEUE_FRAMES
+    }
+
+    fn send(&mut self, frame: Frame, permit: Option<OwnedSemaphorePermit>) -> bool {
+        let room = self.has_room();
+        if room {
+            self.frames.push_back((frame, permit));
+            self.wake();
+        }
+        room
+    }
+
+    fn close(&mut self, end: End) {
+        if matches!(self.end, Ending::Open) {
+            self.end = Ending::Closed(end);
+            self.wake();
+        }
+    }
+
+    fn wake(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
     }
 }
 
 impl Stream for Outgoing {
     type Item = Result<Frame, End>;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Some(frame) = ready!(self.frames.poll_recv(cx)) {
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut state = self.pipe.lock();
+        if let Some((frame, _permit)) = state.frames.pop_front() {
+            if std::mem::take(&mut state.wanted) {
+                self.pipe.bell.ring();
+            }
             return Poll::Ready(Some(Ok(frame)));
         }
-        let Some(end) = &mut self.end else {
-            return Poll::Ready(None);
-        };
-        // A session that left no reason has panicked.
-        let end = ready!(Pin::new(end).poll(cx)).unwrap_or(End::Crashed);
-        self.end = None;
-        Poll::Ready(match end {
-            End::Left | End::Gone => None,
-            end => Some(Err(end)),
-        })
+        match std::mem::replace(&mut state.end, Ending::Told) {
+            Ending::Open => {
+                state.end = Ending::Open;
+                state.reader = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            Ending::Told | Ending::Closed(End::Left | End::Gone) => Poll::Ready(None),
+            Ending::Closed(end) => Poll::Ready(Some(Err(end))),
+        }
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        let mut state = self.pipe.lock();
+        state.abandoned = true;
+        // Whatever is in it goes nowhere any more.
+        state.frames.clear();
+        drop(state);
+        self.pipe.bell.ring();
     }
 }
 
@@ -139,9 +229,12 @@ mod tests {
 
     use super::*;
 
-    fn queue() -> (Outbox, Outgoing) {
+    fn queue() -> (Outbox, Outgoing, Arc<Bell>) {
         let places = Arc::new(Semaphore::new(1));
-        outbox(Arc::new(places.try_acquire_owned().unwrap()))
+        let bell: Arc<Bell> = Arc::default();
+        let place = Arc::new(places.try_acquire_owned().unwrap());
+        let (outbox, outgoing) = outbox(place, Arc::clone(&bell));
+        (outbox, outgoing, bell)
     }
 
     fn fill(outbox: &Outbox) {
@@ -150,7 +243,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_peer_that_does_not_read_is_owed_the_latest_of_each_kind_and_no_more() {
-        let (mut outbox, mut outgoing) = queue();
+        let (mut outbox, mut outgoing, bell) = queue();
         fill(&outbox);
         for number in 1..=1000 {
             outbox.owe_report_ack(number);
@@ -159,7 +252,7 @@ mod tests {
         for _ in 0..QUEUE_FRAMES {
             assert_eq!(outgoing.next().await, Some(Ok(Frame::heartbeat())));
         }
-        outbox.room().await;
+        bell.rung().await;
         assert!(outbox.flush());
         assert!(!outbox.owes());
         assert_eq!(outgoing.next().await, Some(Ok(Frame::report_ack(1000))));
@@ -167,7 +260,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_reason_comes_behind_a_full_queue() {
-        let (outbox, outgoing) = queue();
+        let (outbox, outgoing, _) = queue();
         fill(&outbox);
         outbox.close(End::Superseded);
         let all: Vec<_> = outgoing.collect().await;
@@ -177,9 +270,34 @@ mod tests {
 
     #[tokio::test]
     async fn a_session_that_vanishes_without_a_reason_has_crashed() {
-        let (outbox, mut outgoing) = queue();
+        let (outbox, mut outgoing, _) = queue();
         drop(outbox);
         assert_eq!(outgoing.next().await, Some(Err(End::Crashed)));
         assert_eq!(outgoing.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_is_gone_rings() {
+        let (outbox, outgoing, bell) = queue();
+        drop(outgoing);
+        bell.rung().await;
+        assert!(outbox.abandoned());
+    }
+
+    #[tokio::test]
+    async fn a_permit_is_free_once_its_frame_is_on_its_way_or_finds_no_room() {
+        let permits = Arc::new(Semaphore::new(1));
+        let permit = || Some(Arc::clone(&permits).try_acquire_owned().unwrap());
+        let (mut outbox, mut outgoing, _) = queue();
+        outbox.owe_snapshot(Frame::heartbeat(), permit());
+        outbox.flush();
+        assert_eq!(permits.available_permits(), 0);
+        outgoing.next().await;
+        assert_eq!(permits.available_permits(), 1);
+        fill(&outbox);
+        outbox.owe_snapshot(Frame::heartbeat(), permit());
+        outbox.flush();
+        assert_eq!(permits.available_permits(), 1);
+        assert!(outbox.owes());
     }
 }

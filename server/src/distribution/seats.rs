@@ -6,10 +6,12 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fusebox_core::stats::{InstanceKey, SessionId};
-use tokio_util::sync::CancellationToken;
+
+use super::bell::Bell;
+use super::end::End;
 
 /// Every process that has a session.
 #[derive(Default)]
@@ -17,27 +19,25 @@ pub(super) struct Seats(Mutex<HashMap<InstanceKey, Seat>>);
 
 struct Seat {
     session: SessionId,
-    superseded: CancellationToken,
+    bell: Arc<Bell>,
 }
 
 impl Seats {
-    /// Takes the seat of `key`; the answer is cancelled once a newer session has it.
-    pub(super) fn take(&self, key: &InstanceKey, session: SessionId) -> CancellationToken {
-        let superseded = CancellationToken::new();
+    /// Takes the seat of `key`; `bell` is told to end once a newer session has it.
+    pub(super) fn take(&self, key: &InstanceKey, session: SessionId, bell: &Arc<Bell>) {
         let seat = Seat {
             session,
-            superseded: superseded.clone(),
+            bell: Arc::clone(bell),
         };
         match self.lock().entry(key.clone()) {
             Entry::Vacant(vacant) => {
                 vacant.insert(seat);
             }
             Entry::Occupied(mut taken) if taken.get().session < session => {
-                taken.insert(seat).superseded.cancel();
+                taken.insert(seat).bell.end(End::Superseded);
             }
-            Entry::Occupied(_) => superseded.cancel(),
+            Entry::Occupied(_) => bell.end(End::Superseded),
         }
-        superseded
     }
 
     /// Leaves the seat, unless a newer session has it.
@@ -69,38 +69,48 @@ mod tests {
         }
     }
 
+    fn take(seats: &Seats, epoch: u64, session: u64) -> Arc<Bell> {
+        let bell = Arc::default();
+        seats.take(&key(epoch), SessionId(session), &bell);
+        bell
+    }
+
+    fn superseded(bell: &Bell) -> bool {
+        bell.take().end == Some(End::Superseded)
+    }
+
     #[test]
     fn the_newer_session_of_a_process_supersedes_the_older() {
         let seats = Seats::default();
-        let older = seats.take(&key(1), SessionId(1));
-        let newer = seats.take(&key(1), SessionId(2));
-        assert!(older.is_cancelled());
-        assert!(!newer.is_cancelled());
+        let older = take(&seats, 1, 1);
+        let newer = take(&seats, 1, 2);
+        assert!(superseded(&older));
+        assert!(!superseded(&newer));
     }
 
     #[test]
     fn a_session_that_comes_late_for_its_number_is_superseded_at_once() {
         let seats = Seats::default();
-        let newer = seats.take(&key(1), SessionId(2));
-        assert!(seats.take(&key(1), SessionId(1)).is_cancelled());
-        assert!(!newer.is_cancelled());
+        let newer = take(&seats, 1, 2);
+        assert!(superseded(&take(&seats, 1, 1)));
+        assert!(!superseded(&newer));
     }
 
     #[test]
     fn two_lives_of_one_instance_both_keep_their_seats() {
         let seats = Seats::default();
-        let first = seats.take(&key(1), SessionId(1));
-        let second = seats.take(&key(2), SessionId(2));
-        assert!(!first.is_cancelled() && !second.is_cancelled());
+        let first = take(&seats, 1, 1);
+        let second = take(&seats, 2, 2);
+        assert!(!superseded(&first) && !superseded(&second));
     }
 
     #[test]
     fn an_older_session_that_leaves_does_not_take_the_seat_with_it() {
         let seats = Seats::default();
-        seats.take(&key(1), SessionId(1));
-        let newer = seats.take(&key(1), SessionId(2));
+        take(&seats, 1, 1);
+        let newer = take(&seats, 1, 2);
         seats.leave(&key(1), SessionId(1));
-        seats.take(&key(1), SessionId(3));
-        assert!(newer.is_cancelled());
+        take(&seats, 1, 3);
+        assert!(superseded(&newer));
     }
 }

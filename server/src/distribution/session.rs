@@ -14,30 +14,36 @@
 //! [`Watchdog`] what is due. A message that makes no sense is counted, logged once for each session
 //! and kind, and otherwise ignored; only a Hello out of place ends the stream.
 
+mod allowance;
 mod hearing;
 mod presence;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fusebox_core::revision::Revision;
 use fusebox_core::stats::SessionId;
+use fusebox_core::sync::{Known, Snapshot};
 use fusebox_proto::convert::session::{Greeting, hello_from_wire};
 use fusebox_proto::v1;
 use fusebox_proto::v1::connect_request::Message;
 use futures_core::Stream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::StreamExt;
-use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::bell::{Bell, News, Push};
 use super::end::End;
 use super::frame::Frame;
-use super::hub::{Edition, Membership};
+use super::hub::Membership;
 use super::outbox::Outbox;
 use super::standing::{Dispatch, Standing};
 use super::tally::Trouble;
 use super::watchdog::{Due, Watchdog};
 use super::{DRAIN_SPREAD, Distribution};
+use allowance::Allowance;
 use presence::Presence;
 
 /// What comes up a stream.
@@ -53,12 +59,13 @@ pub(super) async fn run(
     distribution: Arc<Distribution>,
     mut inbound: impl Inbound,
     outbox: Outbox,
+    bell: Arc<Bell>,
     peer: String,
 ) {
     let tally = Arc::clone(&distribution.tally);
     let (outbox, end) = match greet(&distribution, &mut inbound).await {
         Ok(greeting) => {
-            let mut session = Session::open(distribution, inbound, outbox, greeting, &peer);
+            let mut session = Session::open(distribution, inbound, outbox, bell, greeting, &peer);
             let end = session.serve().await;
             session.log_end(&end);
             (session.outbox, end)
@@ -103,26 +110,14 @@ fn name(message: Option<&Message>) -> &'static str {
 struct Session<I> {
     inbound: I,
     outbox: Outbox,
+    bell: Arc<Bell>,
     standing: Standing,
     watchdog: Watchdog,
-    superseded: CancellationToken,
-    membership: Membership,
+    allowance: Allowance,
     presence: Presence,
     declared: usize,
     warned: [bool; Trouble::NAMES.len()],
-}
-
-/// Something a session must act upon.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "acted upon where it stands, never kept"
-)]
-enum Event {
-    Heard(Option<Result<v1::ConnectRequest, End>>),
-    Edition(Arc<Edition>),
-    Room,
-    Due,
-    End(End),
+    _membership: Membership,
 }
 
 impl<I: Inbound> Session<I> {
@@ -130,6 +125,7 @@ impl<I: Inbound> Session<I> {
         distribution: Arc<Distribution>,
         inbound: I,
         outbox: Outbox,
+        bell: Arc<Bell>,
         greeting: Greeting,
         peer: &str,
     ) -> Self {
@@ -138,91 +134,116 @@ impl<I: Inbound> Session<I> {
             known,
             refusals,
         } = greeting;
-        let (presence, superseded) = Presence::enter(distribution, &identity);
+        let presence = Presence::enter(distribution, &identity, &bell);
+        presence.log_begin(&identity, &known, peer);
+        presence.note_held(&known, &refusals);
         let Presence {
             distribution,
-            key,
             session,
+            ..
         } = &presence;
-        info!(
-            session = session.0, namespace = %key.namespace, service = %key.service,
-            instance = %key.instance, epoch = key.epoch.0, sdk = identity.facts.sdk_version,
-            held = known.revision.0, peer, "session begun"
-        );
-        presence.note_held(&known, &refusals);
-        let (pace, drain) = (distribution.pace, distribution.patience.drain);
+        let (pace, patience, now) = (distribution.pace, distribution.patience, Instant::now());
+        let (drain, age) = (patience.drain, aged(patience.age, *session));
+        let watchdog = Watchdog::new(pace.heartbeat_interval, drain, age, now);
         // The queue is empty: there is room.
         outbox.try_send(Frame::welcome(
             *session,
             distribution.hub.incarnation(),
             pace,
         ));
-        let (membership, edition) = distribution.hub.join(presence.audience());
+        let hub = &distribution.hub;
+        let (membership, edition) = hub.join(presence.audience(), Arc::clone(&bell));
+        let doubt = doubt(&known, &edition.snapshot, hub.revision());
         let (standing, first) = Standing::new(known, refusals, edition);
         let mut opened = Self {
             inbound,
             outbox,
+            bell,
             standing,
-            watchdog: Watchdog::new(pace.heartbeat_interval, drain, Instant::now()),
-            superseded,
-            membership,
+            watchdog,
+            allowance: Allowance::new(now),
             presence,
             declared: 0,
             warned: Default::default(),
+            _membership: membership,
         };
-        opened.dispatch(first);
-        opened.flush();
+        if let Some(doubt) = doubt {
+            opened.trouble(Trouble::DoubtfulHello, doubt);
+        }
+        opened.dispatch(first, None);
         opened
     }
 
     async fn serve(&mut self) -> End {
+        let mut alarm = pin!(sleep_until(Instant::now()));
         loop {
-            let until = match self.watchdog.look(Instant::now()) {
-                Due::End(end) => return end,
+            if let Err(end) = self.attend() {
+                return end;
+            }
+            self.flush();
+            let now = Instant::now();
+            let until = match self.watchdog.look(now) {
+                Due::End(end) => return self.expire(end),
                 Due::Beat => {
                     self.beat();
                     continue;
                 }
                 Due::Wait(until) => until,
             };
-            let event = self.event(until).await;
-            if let Err(end) = self.act(event) {
+            let spent_until = self.allowance.spent_until(now);
+            let until = spent_until.map_or(until, |spent| spent.min(until));
+            // An alarm that goes off too early costs less than setting it at each message.
+            if alarm.is_elapsed() || alarm.deadline() > until {
+                alarm.as_mut().reset(until);
+            }
+            let heard = tokio::select! {
+                biased;
+                () = self.bell.rung() => continue,
+                () = alarm.as_mut() => continue,
+                heard = self.inbound.next(), if spent_until.is_none() => heard,
+            };
+            if let Err(end) = self.heard(heard) {
                 return end;
             }
-            self.flush();
         }
     }
 
-    async fn event(&mut self, until: Instant) -> Event {
-        let stop = &self.presence.distribution.stop;
-        tokio::select! {
-            () = stop.cancelled() => Event::End(End::Draining),
-            () = self.superseded.cancelled() => Event::End(End::Superseded),
-            () = self.outbox.abandoned() => Event::End(End::Gone),
-            () = sleep_until(until) => Event::Due,
-            () = self.outbox.room(), if self.outbox.owes() => Event::Room,
-            edition = self.membership.next() => Event::Edition(edition),
-            heard = self.inbound.next() => Event::Heard(heard),
+    /// Acts upon what was left beside the bell.
+    fn attend(&mut self) -> Result<(), End> {
+        let News { push, end } = self.bell.take();
+        if let Some(end) = end {
+            if end == End::Draining {
+                self.drain(drain_delay(self.presence.session));
+            }
+            return Err(end);
         }
+        if self.outbox.abandoned() {
+            return Err(End::Gone);
+        }
+        if let Some(Push { edition, permit }) = push {
+            let dispatch = self.standing.offer(edition);
+            self.dispatch(dispatch, Some(permit));
+        }
+        Ok(())
     }
 
-    fn act(&mut self, event: Event) -> Result<(), End> {
-        match event {
-            Event::End(End::Draining) => {
-                self.drain();
-                Err(End::Draining)
-            }
-            Event::End(end) => Err(end),
-            Event::Heard(None) => Err(End::Left),
-            Event::Heard(Some(request)) => self.hear(request?.message),
-            Event::Edition(edition) => {
-                let dispatch = self.standing.offer(edition);
-                self.dispatch(dispatch);
-                Ok(())
-            }
-            // Flushing and the watchdog come after every event.
-            Event::Room | Event::Due => Ok(()),
+    fn heard(&mut self, heard: Option<Result<v1::ConnectRequest, End>>) -> Result<(), End> {
+        let request = heard.ok_or(End::Left)??;
+        let now = Instant::now();
+        self.watchdog.heard(now);
+        self.allowance.spend(now);
+        if self.allowance.spent_until(now).is_some() {
+            self.trouble(Trouble::Flood, "more messages than a session may send");
         }
+        self.hear(request.message)
+    }
+
+    /// Its time is over; a process that may come back is asked to.
+    fn expire(&self, end: End) -> End {
+        if let End::Retired { .. } = end {
+            self.drain(Duration::ZERO);
+        }
+        end
     }
 
     fn log_end(&self, reason: &End) {
@@ -236,7 +257,8 @@ impl<I: Inbound> Session<I> {
 
 /// What is said.
 impl<I: Inbound> Session<I> {
-    fn dispatch(&mut self, dispatch: Option<Dispatch>) {
+    /// Sends what there is to send, if anything; `permit` is free again once it is on its way.
+    fn dispatch(&mut self, dispatch: Option<Dispatch>, permit: Option<OwnedSemaphorePermit>) {
         let tally = &self.presence.distribution.tally;
         let frame = match dispatch {
             None => return,
@@ -249,16 +271,18 @@ impl<I: Inbound> Session<I> {
                 frame
             }
         };
-        self.outbox.owe_snapshot(frame);
+        self.outbox.owe_snapshot(frame, permit);
         self.watchdog.unacked(Some(Instant::now()));
     }
 
     fn flush(&mut self) {
-        let now = Instant::now();
-        if self.outbox.flush() {
-            self.watchdog.spoke(now);
+        if self.outbox.owes() {
+            let now = Instant::now();
+            if self.outbox.flush() {
+                self.watchdog.spoke(now);
+            }
+            self.watchdog.blocked(self.outbox.owes(), now);
         }
-        self.watchdog.blocked(self.outbox.owes(), now);
     }
 
     /// A stream without room has enough to show that this server lives.
@@ -270,16 +294,44 @@ impl<I: Inbound> Session<I> {
     }
 
     /// Asks the process to go; if there is no room for that, the stream's end says the same.
-    fn drain(&self) {
-        self.outbox
-            .try_send(Frame::drain(drain_delay(self.presence.session)));
+    fn drain(&self, delay: Duration) {
+        self.outbox.try_send(Frame::drain(delay));
     }
 }
 
+/// What makes a Hello hard to believe, if anything does; it is served all the same.
+fn doubt(known: &Known, snapshot: &Snapshot, revision: Revision) -> Option<String> {
+    if known.incarnation != Some(snapshot.incarnation) {
+        return None;
+    }
+    let held = known.revision;
+    if held > revision {
+        return Some(format!(
+            "it says that it holds revision {held}, this server has seen {revision}; \
+             nothing is sent before that is passed"
+        ));
+    }
+    (held == snapshot.revision && known.digest != snapshot.digest)
+        .then(|| format!("what it says that it holds of revision {held} is not what that was"))
+}
+
 /// Spreads the sessions of this server over [`DRAIN_SPREAD`], so that they do not all arrive
-/// elsewhere at once. Multiplying by an odd constant (the golden ratio's) scatters neighbours.
+/// elsewhere at once.
 fn drain_delay(session: SessionId) -> Duration {
+    DRAIN_SPREAD.mul_f64(scattered(session))
+}
+
+/// How long a session may last: up to a fifth less than `longest`, so that those that came together
+/// do not leave together.
+fn aged(longest: Duration, session: SessionId) -> Duration {
+    longest.mul_f64(1.0 - scattered(session) / 5.0)
+}
+
+/// From 0 to 1, far apart for neighbours: multiplying by an odd constant (the golden ratio's)
+/// scatters them.
+fn scattered(session: SessionId) -> f64 {
     let scattered = session.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-    let spread = u64::try_from(DRAIN_SPREAD.as_millis()).unwrap_or(u64::MAX);
-    Duration::from_millis(scattered % spread.max(1))
+    #[expect(clippy::cast_precision_loss, reason = "32 bits fit")]
+    let share = scattered as f64 / (1_u64 << 32) as f64;
+    share
 }

@@ -17,15 +17,21 @@ pub(super) enum Trouble {
     Unknown,
     /// An operation beyond those a session may declare, or beyond what is kept of all.
     OverDeclared,
+    /// A Hello that says it holds what cannot be.
+    DoubtfulHello,
+    /// More messages than a session may send; they are read later.
+    Flood,
 }
 
 impl Trouble {
-    pub(super) const NAMES: [&'static str; 5] = [
+    pub(super) const NAMES: [&'static str; 7] = [
         "unexpected_ack",
         "unexpected_nack",
         "invalid",
         "unknown",
         "over_declared",
+        "doubtful_hello",
+        "flood",
     ];
 }
 
@@ -41,6 +47,7 @@ pub(super) struct Tally {
     skipped_heartbeats: AtomicU64,
     woken: AtomicU64,
     lagged: AtomicU64,
+    stalled_pushes: AtomicU64,
 }
 
 /// Counts since the server's start.
@@ -66,6 +73,8 @@ pub struct DistributionTally {
     pub woken: u64,
     /// Times the store's watch fell behind.
     pub lagged: u64,
+    /// Times when nobody who was told of a new edition sent it in time, and others were told.
+    pub stalled_pushes: u64,
 }
 
 // Relaxed throughout: counts for people; nothing is read through them.
@@ -110,6 +119,10 @@ impl Tally {
         self.lagged.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(super) fn stalled_push(&self) {
+        self.stalled_pushes.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn read(&self) -> DistributionTally {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         DistributionTally {
@@ -129,6 +142,7 @@ impl Tally {
             skipped_heartbeats: of(&self.skipped_heartbeats),
             woken: of(&self.woken),
             lagged: of(&self.lagged),
+            stalled_pushes: of(&self.stalled_pushes),
         }
     }
 }

@@ -9,6 +9,7 @@ use fusebox_core::policy::{Draft, Policy, Stored};
 use fusebox_core::revision::{Incarnation, Revision};
 use fusebox_core::sync::Audience;
 
+use super::hub::{Edition, Membership};
 use super::*;
 use crate::store::{
     Cause, Committed, Expect, Proposal, Provenance, Retention, Step, Version, WATCH_EVENTS, memory,
@@ -78,11 +79,20 @@ fn hub() -> Arc<Hub> {
     Arc::new(Hub::new(Incarnation(7), false, Revision(1), policies))
 }
 
+async fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(Duration::ZERO, future).await.ok()
+}
+
+/// A place in the hub, and the edition it was told of at once.
+fn join(hub: &Arc<Hub>, service: &str) -> (Membership, Arc<Edition>) {
+    hub.join(audience(service), Arc::default())
+}
+
 #[test]
 fn all_sessions_of_an_audience_share_the_bytes_of_their_snapshot() {
     let hub = hub();
-    let (_one, first) = hub.join(audience("checkout"));
-    let (_other, second) = hub.join(audience("checkout"));
+    let (_one, first) = join(&hub, "checkout");
+    let (_other, second) = join(&hub, "checkout");
     assert_eq!(
         first.frame().bytes().as_ptr(),
         second.frame().bytes().as_ptr()
@@ -92,41 +102,43 @@ fn all_sessions_of_an_audience_share_the_bytes_of_their_snapshot() {
 #[tokio::test]
 async fn a_member_hears_of_the_latest_of_several_changes_only() {
     let hub = hub();
-    let (mut member, _) = hub.join(audience("checkout"));
+    let _member = join(&hub, "checkout");
     for revision in 2..=9 {
         assert_eq!(hub.apply(&event(&stored("a", "checkout", revision))), 1);
     }
-    assert_eq!(member.next().await.snapshot.revision, Revision(9));
+    let (_bell, edition) = hub.next().await;
+    assert_eq!(edition.snapshot.revision, Revision(9));
+    assert!(poll_once(hub.next()).await.is_none());
 }
 
 #[test]
 fn a_change_wakes_no_audience_it_does_not_concern() {
     let hub = hub();
-    let _member = hub.join(audience("checkout"));
+    let _member = join(&hub, "checkout");
     assert_eq!(hub.apply(&event(&stored("b", "search", 2))), 0);
 }
 
 #[test]
 fn an_audience_that_nobody_listens_for_is_forgotten() {
     let hub = hub();
-    let (member, _) = hub.join(audience("checkout"));
-    let (other, _) = hub.join(audience("checkout"));
+    let (member, _) = join(&hub, "checkout");
+    let (other, _) = join(&hub, "checkout");
     drop(member);
     assert_eq!(hub.apply(&event(&stored("a", "checkout", 2))), 1);
     drop(other);
     assert_eq!(hub.apply(&event(&stored("a", "checkout", 3))), 0);
-    let (_again, edition) = hub.join(audience("checkout"));
+    let (_again, edition) = join(&hub, "checkout");
     assert_eq!(edition.snapshot.policies[0].revision, Revision(3));
 }
 
 #[tokio::test]
 async fn taken_anew_the_state_is_told_to_those_for_whom_it_is_news() {
     let hub = hub();
-    let (mut checkout, before) = hub.join(audience("checkout"));
-    let (_search, _) = hub.join(audience("search"));
+    let (_checkout, before) = join(&hub, "checkout");
+    let (_search, _) = join(&hub, "search");
     let policies = vec![stored("a", "checkout", 5), stored("b", "other", 6)];
     assert_eq!(hub.rebuild(Revision(6), policies), 1);
-    let after = checkout.next().await;
+    let (_bell, after) = hub.next().await;
     assert_ne!(after.snapshot.digest, before.snapshot.digest);
     assert_eq!(
         hub.apply(&event(&stored("c", "search", 7))),
@@ -138,10 +150,10 @@ async fn taken_anew_the_state_is_told_to_those_for_whom_it_is_news() {
 #[test]
 fn an_adopted_store_says_so_to_all_also_when_its_state_was_taken_anew() {
     let hub = Arc::new(Hub::new(Incarnation(7), true, Revision(0), Vec::new()));
-    let (_member, edition) = hub.join(audience("checkout"));
+    let (_member, edition) = join(&hub, "checkout");
     assert!(edition.snapshot.adopted);
     hub.rebuild(Revision(1), vec![stored("a", "checkout", 1)]);
-    let (_other, edition) = hub.join(audience("checkout"));
+    let (_other, edition) = join(&hub, "checkout");
     assert!(edition.snapshot.adopted);
     assert_eq!(edition.snapshot.revision, Revision(1));
 }
@@ -153,7 +165,10 @@ async fn a_follower_that_fell_behind_misses_no_change() {
     let fleet = Arc::new(FleetWatch::new(PACE.report_interval));
     let stop = CancellationToken::new();
     let distribution = Distribution::start(Arc::clone(&store), PACE, fleet, stop).unwrap();
-    let (mut member, _) = distribution.hub.join(audience("checkout"));
+    let bell: Arc<Bell> = Arc::default();
+    let _member = distribution
+        .hub
+        .join(audience("checkout"), Arc::clone(&bell));
     let writes = WATCH_EVENTS as u64 + 10;
     for i in 1..=writes {
         let name = format!("p{i}");
@@ -163,10 +178,15 @@ async fn a_follower_that_fell_behind_misses_no_change() {
             std::thread::yield_now();
         }
     }
-    let mut edition = member.next().await;
-    while edition.snapshot.revision < Revision(writes) {
-        edition = member.next().await;
-    }
+    let edition = loop {
+        bell.rung().await;
+        let edition = bell.take().push.map(|push| push.edition);
+        if let Some(edition) = edition
+            && edition.snapshot.revision == Revision(writes)
+        {
+            break edition;
+        }
+    };
     assert_eq!(edition.snapshot.policies.len() as u64, writes);
     assert_eq!(distribution.tally().lagged, 1);
 }

@@ -5,9 +5,10 @@
 //!   nothing heard for three heartbeat intervals       -> End(Silent)
 //!   a frame waits for room in the stream for `drain`  -> End(Stalled)
 //!   a snapshot waits for its ack for `drain`          -> End(Stalled)
+//!   the session has lasted for `age`                  -> End(Retired)
 //! ```
 //!
-//! The last two are why this is no business of the response stream: a peer that does not read stops
+//! The two stalls are why this is no business of the response stream: a peer that does not read stops
 //! that stream, and every deadline in it.
 
 use std::time::Duration;
@@ -24,6 +25,8 @@ const SILENT_BEATS: u32 = 3;
 pub(super) struct Watchdog {
     heartbeat: Duration,
     drain: Duration,
+    age: Duration,
+    began: Instant,
     heard: Instant,
     spoke: Instant,
     blocked: Option<Instant>,
@@ -42,10 +45,12 @@ pub(super) enum Due {
 }
 
 impl Watchdog {
-    pub(super) fn new(heartbeat: Duration, drain: Duration, now: Instant) -> Self {
+    pub(super) fn new(heartbeat: Duration, drain: Duration, age: Duration, now: Instant) -> Self {
         Self {
             heartbeat,
             drain,
+            age,
+            began: now,
             heard: now,
             spoke: now,
             blocked: None,
@@ -80,6 +85,7 @@ impl Watchdog {
             (Some(self.heard), silent, End::Silent { after: silent }),
             (self.blocked, self.drain, self.stalled(Awaited::Room)),
             (self.unacked, self.drain, self.stalled(Awaited::Ack)),
+            (Some(self.began), self.age, End::Retired { after: self.age }),
         ];
         let mut next = self.spoke + self.heartbeat;
         for (since, limit, end) in ends {
@@ -109,10 +115,11 @@ mod tests {
 
     const BEAT: Duration = Duration::from_secs(10);
     const DRAIN: Duration = Duration::from_secs(25);
+    const AGE: Duration = Duration::from_secs(3600);
 
     fn start() -> (Watchdog, Instant) {
         let now = Instant::now();
-        (Watchdog::new(BEAT, DRAIN, now), now)
+        (Watchdog::new(BEAT, DRAIN, AGE, now), now)
     }
 
     #[test]
@@ -146,6 +153,17 @@ mod tests {
         assert_eq!(watchdog.look(start + DRAIN), Due::End(end));
         watchdog.unacked(None);
         assert_eq!(watchdog.look(start + DRAIN), Due::Beat);
+    }
+
+    #[test]
+    fn a_session_that_has_lasted_its_age_is_retired_however_lively() {
+        let (mut watchdog, start) = start();
+        watchdog.heard(start + AGE);
+        watchdog.spoke(start + AGE);
+        assert_eq!(
+            watchdog.look(start + AGE),
+            Due::End(End::Retired { after: AGE })
+        );
     }
 
     #[test]

@@ -98,7 +98,7 @@ pub(super) fn end(end: End) -> Status {
         }
         End::NoHello { .. } | End::Silent { .. } | End::Stalled { .. } => Code::DeadlineExceeded,
         End::Superseded => Code::Aborted,
-        End::Draining => Code::Unavailable,
+        End::Draining | End::Retired { .. } => Code::Unavailable,
         End::Oversized { .. } => Code::ResourceExhausted,
         End::Garbled { .. } => Code::InvalidArgument,
         End::Left => Code::Ok,

@@ -9,7 +9,6 @@ use fusebox_proto::convert::session::{Declared, declared_from_wire, refusals_fro
 use fusebox_proto::convert::statistics::{operation_from_wire, transition_from_wire};
 use fusebox_proto::v1;
 use fusebox_proto::v1::connect_request::Message;
-use tokio::time::Instant;
 use tracing::warn;
 
 use super::presence::Presence;
@@ -22,7 +21,6 @@ use crate::fleet::Declaration;
 impl<I: Inbound> Session<I> {
     /// Acts upon a message; the answer is the session's end if the message is that.
     pub(super) fn hear(&mut self, message: Option<Message>) -> Result<(), End> {
-        self.watchdog.heard(Instant::now());
         match message {
             Some(Message::Hello(_)) => return Err(End::SecondHello),
             Some(Message::Ack(ack)) => self.acked(Revision(ack.revision)),
@@ -48,7 +46,7 @@ impl<I: Inbound> Session<I> {
                 distribution.tally.ack();
                 distribution.fleet.applied(*session, revision, refused);
                 self.watchdog.unacked(None);
-                self.dispatch(next);
+                self.dispatch(next, None);
             }
             Err(unexpected) => self.trouble(Trouble::UnexpectedAck, unexpected),
         }
@@ -152,7 +150,7 @@ impl<I: Inbound> Session<I> {
     }
 
     /// Counts something that makes no sense; logs the first of its kind.
-    fn trouble(&mut self, trouble: Trouble, text: impl Display) {
+    pub(super) fn trouble(&mut self, trouble: Trouble, text: impl Display) {
         let Presence {
             distribution,
             key,

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use fusebox_core::stats::{InstanceKey, RefusedPolicy, SessionId};
 use fusebox_core::sync::{Audience, Known};
 use fusebox_proto::convert::session::Identity;
-use tokio_util::sync::CancellationToken;
+use tracing::info;
 
 use crate::distribution::Distribution;
+use crate::distribution::bell::Bell;
 
 /// A process's presence.
 pub(super) struct Presence {
@@ -18,21 +19,30 @@ pub(super) struct Presence {
 }
 
 impl Presence {
-    /// Enters the fleet and takes the seat; the answer is cancelled once a newer session has it.
+    /// Enters the fleet and takes the seat; `bell` is told to end once a newer session has it.
     pub(super) fn enter(
         distribution: Arc<Distribution>,
         identity: &Identity,
-    ) -> (Self, CancellationToken) {
+        bell: &Arc<Bell>,
+    ) -> Self {
         let key = identity.key.clone();
         let session = distribution.fleet.connect(key.clone(), &identity.facts);
-        let superseded = distribution.seats.take(&key, session);
+        distribution.seats.take(&key, session, bell);
         distribution.tally.begun();
-        let presence = Self {
+        Self {
             distribution,
             key,
             session,
-        };
-        (presence, superseded)
+        }
+    }
+
+    pub(super) fn log_begin(&self, identity: &Identity, known: &Known, peer: &str) {
+        let Self { key, session, .. } = self;
+        info!(
+            session = session.0, namespace = %key.namespace, service = %key.service,
+            instance = %key.instance, epoch = key.epoch.0, sdk = identity.facts.sdk_version,
+            held = known.revision.0, peer, "session begun"
+        );
     }
 
     /// With whom it shares its snapshots.

@@ -1,0 +1,188 @@
+//! The members of one audience, and who of them has yet to hear of the present edition.
+//!
+//! Members stand in a ring. An edition goes round it once; one that comes meanwhile goes on from
+//! where the last stood, so that nobody waits twice because others were told twice, and each member
+//! hears of the latest only.
+//!
+//! ```text
+//!   publish: unvisited = all          next: step on; whoever has heard of this edition is passed over
+//!   join:    has heard already        leave: an empty place, for the next who joins
+//! ```
+
+use std::sync::Arc;
+
+use super::bell::Bell;
+use super::hub::Edition;
+
+/// One audience.
+#[derive(Debug)]
+pub(super) struct Crowd {
+    edition: Arc<Edition>,
+    /// Counts editions.
+    number: u64,
+    places: Vec<Place>,
+    free: Vec<usize>,
+    cursor: usize,
+    unvisited: usize,
+}
+
+#[derive(Debug)]
+struct Place {
+    /// `None` if nobody stands here.
+    bell: Option<Arc<Bell>>,
+    /// The last edition that whoever stands here has heard of.
+    heard: u64,
+}
+
+impl Crowd {
+    /// An audience of nobody.
+    pub(super) fn of(edition: Arc<Edition>) -> Self {
+        Self {
+            edition,
+            number: 0,
+            places: Vec::new(),
+            free: Vec::new(),
+            cursor: 0,
+            unvisited: 0,
+        }
+    }
+
+    /// What its members are to hold.
+    pub(super) fn edition(&self) -> &Arc<Edition> {
+        &self.edition
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.places.len() == self.free.len()
+    }
+
+    /// Whose bells there are.
+    pub(super) fn bells(&self) -> impl Iterator<Item = &Arc<Bell>> {
+        self.places.iter().filter_map(|place| place.bell.as_ref())
+    }
+
+    /// Takes a place; whoever joins knows the present edition.
+    pub(super) fn join(&mut self, bell: Arc<Bell>) -> usize {
+        let place = Place {
+            bell: Some(bell),
+            heard: self.number,
+        };
+        if let Some(free) = self.free.pop() {
+            self.places[free] = place;
+            return free;
+        }
+        self.places.push(place);
+        self.places.len() - 1
+    }
+
+    /// Gives up a place that was taken here; to be called once for each.
+    pub(super) fn leave(&mut self, place: usize) {
+        self.places[place].bell = None;
+        self.free.push(place);
+    }
+
+    /// From now on they are to hold this. Whether that begins a round: otherwise one is under way,
+    /// and goes on.
+    pub(super) fn publish(&mut self, edition: Arc<Edition>) -> bool {
+        self.edition = edition;
+        self.number += 1;
+        std::mem::replace(&mut self.unvisited, self.places.len()) == 0
+    }
+
+    /// The next who is to hear of the present edition; counts as having heard.
+    pub(super) fn next(&mut self) -> Option<Arc<Bell>> {
+        while self.unvisited > 0 {
+            self.unvisited -= 1;
+            self.cursor = (self.cursor + 1) % self.places.len();
+            let place = &mut self.places[self.cursor];
+            if place.heard < self.number
+                && let Some(bell) = &place.bell
+            {
+                place.heard = self.number;
+                return Some(Arc::clone(bell));
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fusebox_core::revision::{Digest, Incarnation, Revision};
+    use fusebox_core::sync::Snapshot;
+
+    use super::*;
+
+    fn edition(revision: u64) -> Arc<Edition> {
+        Edition::new(Arc::new(Snapshot {
+            incarnation: Incarnation(7),
+            adopted: false,
+            revision: Revision(revision),
+            digest: Digest(revision),
+            policies: Vec::new(),
+        }))
+    }
+
+    fn crowd(members: usize) -> (Crowd, Vec<Arc<Bell>>) {
+        let mut crowd = Crowd::of(edition(1));
+        let bells: Vec<_> = (0..members).map(|_| Arc::default()).collect();
+        for bell in &bells {
+            crowd.join(Arc::clone(bell));
+        }
+        (crowd, bells)
+    }
+
+    /// Which of `bells` are told, in order, until nobody is left.
+    fn told(crowd: &mut Crowd, bells: &[Arc<Bell>], most: usize) -> Vec<usize> {
+        let next = || crowd.next();
+        let who = |told: Arc<Bell>| bells.iter().position(|bell| Arc::ptr_eq(bell, &told));
+        std::iter::from_fn(next)
+            .take(most)
+            .filter_map(who)
+            .collect()
+    }
+
+    #[test]
+    fn whoever_joins_knows_the_present_edition() {
+        let (mut crowd, _) = crowd(3);
+        assert!(crowd.next().is_none());
+    }
+
+    #[test]
+    fn an_edition_is_told_to_each_member_once() {
+        let (mut crowd, bells) = crowd(4);
+        crowd.publish(edition(2));
+        let mut all = told(&mut crowd, &bells, 9);
+        all.sort_unstable();
+        assert_eq!(all, [0, 1, 2, 3]);
+        assert!(crowd.next().is_none());
+    }
+
+    #[test]
+    fn an_edition_that_comes_meanwhile_begins_with_those_who_have_waited_longest() {
+        let (mut crowd, bells) = crowd(4);
+        crowd.publish(edition(2));
+        let first = told(&mut crowd, &bells, 2);
+        crowd.publish(edition(3));
+        let then = told(&mut crowd, &bells, 9);
+        assert_eq!(then.len(), 4);
+        assert!(then[..2].iter().all(|who| !first.contains(who)));
+    }
+
+    #[test]
+    fn who_has_left_is_not_told_and_who_takes_the_place_knows() {
+        let (mut crowd, bells) = crowd(3);
+        crowd.publish(edition(2));
+        crowd.leave(1);
+        let late: Arc<Bell> = Arc::default();
+        assert_eq!(crowd.join(Arc::clone(&late)), 1);
+        let mut all = told(&mut crowd, &bells, 9);
+        all.sort_unstable();
+        assert_eq!(all, [0, 2]);
+        crowd.leave(0);
+        crowd.leave(2);
+        assert!(!crowd.is_empty());
+        crowd.leave(1);
+        assert!(crowd.is_empty());
+    }
+}
