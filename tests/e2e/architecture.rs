@@ -15,7 +15,8 @@ use fusebox_tests::edges::{
 use fusebox_tests::source::{InvalidSource, Source, read_tree};
 use serde_json::{Value, json};
 
-/// Server and SDK meet in `fusebox-cli` and `fusebox-tests` and nowhere else.
+/// Server and SDK meet in `fusebox-cli` and `fusebox-tests` and nowhere else. `fusebox-load` drives
+/// the server as a program, and is a client of its own.
 const PACKAGES: &[Package] = &[
     Package {
         name: "fusebox-core",
@@ -48,6 +49,10 @@ const PACKAGES: &[Package] = &[
     Package {
         name: "fusebox-tests",
         sees: &["fusebox", "fusebox-core", "fusebox-proto", "fusebox-server"],
+    },
+    Package {
+        name: "fusebox-load",
+        sees: &["fusebox-proto", "fusebox-tests"],
     },
 ];
 
@@ -227,6 +232,7 @@ fn the_package_table_bites() {
         ("fusebox-core", "fusebox-proto"),
         ("fusebox-proto", "fusebox-server"),
         ("fusebox-bench", "fusebox-server"),
+        ("fusebox-load", "fusebox"),
     ] {
         let metadata = made_up(package, dependency);
         assert_eq!(

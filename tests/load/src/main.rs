@@ -1,0 +1,150 @@
+//! `load`: what ten thousand sessions cost a server, beside a bare tonic stream and etcd's watch.
+//!
+//! The servers are processes of their own; the sessions are real connections over loopback that
+//! speak the whole protocol, kept by one thread, because client and server share the machine. It
+//! reports; it does not judge: a hold that is missed is a line in the table, and the exit status
+//! stays 0.
+//!
+//! | module | does |
+//! |---|---|
+//! | [`scenarios`] | what is measured, a file each |
+//! | [`rounds`] | pushes, followed until the last client has applied them |
+//! | [`servers`] | ours, the bare one, etcd |
+//! | [`swarm`] | the sessions |
+//! | [`dialect`] | what they say, to each of the servers |
+//! | [`http2`], [`fields`] | frames, messages and fields, without a decoder |
+//! | [`process`], [`files`] | what the kernel counts, and what it allows |
+//! | [`times`], [`report`], [`plot`] | percentiles, the table, the file, the picture |
+
+mod dialect;
+mod effort;
+mod fields;
+mod files;
+mod http2;
+mod plot;
+mod process;
+mod report;
+mod rounds;
+mod scenarios;
+mod servers;
+mod swarm;
+mod times;
+
+use std::env;
+use std::error::Error;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Parser, Subcommand};
+use tempfile::TempDir;
+use tokio::runtime;
+
+use effort::Effort;
+use scenarios::{Findings, SCENARIOS};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// Measures what many sessions cost.
+#[derive(Debug, Parser)]
+#[command(name = "load")]
+struct Args {
+    #[command(subcommand)]
+    role: Option<Role>,
+    /// Write the rows to this file as JSON, and the picture beside it.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// A tenth of the sessions and few rounds: a look, not a measurement.
+    #[arg(long)]
+    short: bool,
+    /// So many sessions.
+    #[arg(long, value_name = "COUNT")]
+    sessions: Option<usize>,
+    /// Measure this scenario alone.
+    #[arg(long, value_name = "SCENARIO", value_parser = names())]
+    only: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Role {
+    /// Be the bare server; each line of the standard input is a revision to push.
+    BareServer {
+        /// Where to listen.
+        addr: SocketAddr,
+    },
+}
+
+fn names() -> PossibleValuesParser {
+    SCENARIOS
+        .iter()
+        .map(|(name, _)| *name)
+        .collect::<Vec<_>>()
+        .into()
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let done = match &args.role {
+        Some(Role::BareServer { addr }) => servers::serve_bare(*addr),
+        None => run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("load: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<()> {
+    let mut effort = if args.short {
+        Effort::SHORT
+    } else {
+        Effort::FULL
+    };
+    effort.sessions = args.sessions.unwrap_or(effort.sessions);
+    files::make_room(effort.sessions)?;
+    // For those who write; the sessions have a thread of their own.
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    let only = args.only.as_deref();
+    let chosen = SCENARIOS
+        .iter()
+        .filter(|(name, _)| only.is_none_or(|only| only == *name));
+    let mut all = Findings::default();
+    for (name, measure) in chosen {
+        eprintln!("load: {name}, {} sessions", effort.sessions);
+        let findings = measure(runtime.handle(), &effort);
+        let findings = findings.map_err(|error| format!("{name}: {error}"))?;
+        // Each at once, so that a run that fails later has not been in vain.
+        eprint!("{}", report::table(&findings.rows));
+        all.rows.extend(findings.rows);
+        all.curves.extend(findings.curves);
+    }
+    print!("{}", report::table(&all.rows));
+    match &args.json {
+        Some(path) => write(path, &effort, &all),
+        None => Ok(()),
+    }
+}
+
+fn write(path: &std::path::Path, effort: &Effort, all: &Findings) -> Result<()> {
+    report::write(path, effort, &all.rows)?;
+    if !all.curves.is_empty() {
+        let title = format!("A push of 2 KiB to {} sessions", effort.sessions);
+        fs::write(path.with_extension("svg"), plot::svg(&title, &all.curves))?;
+    }
+    Ok(())
+}
+
+/// A directory on the disk that this was built on, which is a real one where `/tmp` may be memory.
+fn directory() -> Result<TempDir> {
+    let program = env::current_exe()?;
+    let built = program.parent().ok_or("a program without a directory")?;
+    Ok(tempfile::tempdir_in(built)?)
+}

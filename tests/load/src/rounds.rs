@@ -1,0 +1,122 @@
+//! Pushes, one after the other, each followed until the last client has applied it.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::servers::{Server, Written};
+use crate::swarm::{Event, Swarm, What};
+use crate::times::Times;
+use crate::{Result, process};
+
+/// Within this a push must have reached everybody.
+const REACH_WITHIN: Duration = Duration::from_secs(60);
+/// Between two pushes: what the last one left behind ends in it.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// What pushes took.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pushes {
+    /// From the write being sent until a client has applied and acknowledged it.
+    pub(crate) from_sent: Times,
+    /// The same from its answer; nothing where the client was faster.
+    pub(crate) from_answer: Times,
+    /// The last client of each push, from the write being sent.
+    pub(crate) last: Times,
+    /// From the write being sent to its answer.
+    pub(crate) writes: Times,
+    /// The server's time on processors, for all of them.
+    pub(crate) cpu: Duration,
+    /// From the first push until the last has settled.
+    pub(crate) span: Duration,
+    pub(crate) read_bytes: u64,
+    pub(crate) deliveries: usize,
+}
+
+impl Pushes {
+    pub(crate) fn append(&mut self, other: &Self) {
+        self.from_sent.append(&other.from_sent);
+        self.from_answer.append(&other.from_answer);
+        self.last.append(&other.last);
+        self.writes.append(&other.writes);
+        self.cpu += other.cpu;
+        self.span += other.span;
+        self.read_bytes += other.read_bytes;
+        self.deliveries += other.deliveries;
+    }
+
+    /// The server's time on processors for one delivery, in microseconds.
+    pub(crate) fn cpu_micros(&self) -> f64 {
+        self.cpu.as_secs_f64() * 1e6 / self.deliveries as f64
+    }
+
+    /// What a client reads for one delivery.
+    pub(crate) fn bytes(&self) -> f64 {
+        self.read_bytes as f64 / self.deliveries as f64
+    }
+}
+
+/// So many pushes, after one that is not counted, to the clients that `reached` names.
+pub(crate) fn push<S: Server + ?Sized>(
+    server: &mut S,
+    swarm: &Swarm,
+    rounds: usize,
+    reached: impl Fn(usize) -> bool,
+    mut write: impl FnMut(&mut S) -> Result<Written>,
+) -> Result<Pushes> {
+    let mut pushes = Pushes::default();
+    once(server, swarm, &reached, &mut write, &mut Pushes::default())?;
+    sleep(SETTLE);
+    let (cpu, read_bytes) = (process::cpu(server.pid())?, swarm.read_bytes());
+    let started = Instant::now();
+    for _ in 0..rounds {
+        once(server, swarm, &reached, &mut write, &mut pushes)?;
+        sleep(SETTLE);
+    }
+    pushes.cpu = process::cpu(server.pid())? - cpu;
+    pushes.span = started.elapsed();
+    pushes.read_bytes = swarm.read_bytes() - read_bytes;
+    Ok(pushes)
+}
+
+fn once<S: Server + ?Sized>(
+    server: &mut S,
+    swarm: &Swarm,
+    reached: &impl Fn(usize) -> bool,
+    write: &mut impl FnMut(&mut S) -> Result<Written>,
+    pushes: &mut Pushes,
+) -> Result<()> {
+    // What came before has been heard already, or concerns nobody any more.
+    if let Some(reason) = swarm.pending().find_map(|event| ended(&event)) {
+        return Err(format!("a session ended between two pushes: {reason}").into());
+    }
+    let written = write(server)?;
+    let mut missing: Vec<_> = (0..swarm.clients()).map(reached).collect();
+    let mut left = missing.iter().filter(|missing| **missing).count();
+    let mut last = written.sent;
+    swarm.listen("a push to reach its clients", REACH_WITHIN, |event| {
+        if let Some(reason) = ended(&event) {
+            return Err(format!("a session ended during a push: {reason}").into());
+        }
+        let applied =
+            matches!(event.what, What::Applied { revision } if revision >= written.revision);
+        if applied && std::mem::take(&mut missing[event.client]) {
+            left -= 1;
+            last = last.max(event.at);
+            pushes.deliveries += 1;
+            pushes.from_sent.add(event.at - written.sent);
+            let from_answer = event.at.saturating_duration_since(written.answered);
+            pushes.from_answer.add(from_answer);
+        }
+        Ok(left == 0)
+    })?;
+    pushes.last.add(last - written.sent);
+    pushes.writes.add(written.answered - written.sent);
+    Ok(())
+}
+
+pub(crate) fn ended(event: &Event) -> Option<String> {
+    match &event.what {
+        What::Ended { reason } => Some(reason.clone()),
+        _ => None,
+    }
+}

@@ -1,0 +1,46 @@
+//! What is measured, a file a scenario.
+
+pub(crate) mod all;
+pub(crate) mod burst;
+pub(crate) mod frozen;
+pub(crate) mod idle;
+pub(crate) mod one;
+pub(crate) mod reports;
+pub(crate) mod restart;
+pub(crate) mod write;
+
+use tokio::runtime::Handle;
+
+use crate::Result;
+use crate::effort::Effort;
+use crate::plot::Curve;
+use crate::report::Row;
+
+/// What a scenario found.
+#[derive(Default)]
+pub(crate) struct Findings {
+    pub(crate) rows: Vec<Row>,
+    /// For the picture.
+    pub(crate) curves: Vec<Curve>,
+}
+
+impl From<Vec<Row>> for Findings {
+    fn from(rows: Vec<Row>) -> Self {
+        let curves = Vec::new();
+        Self { rows, curves }
+    }
+}
+
+type Measure = fn(&Handle, &Effort) -> Result<Findings>;
+
+/// All of them, in the order of the report.
+pub(crate) const SCENARIOS: &[(&str, Measure)] = &[
+    ("idle", idle::measure),
+    ("all", all::measure),
+    ("one", one::measure),
+    ("write", write::measure),
+    ("burst", burst::measure),
+    ("restart", restart::measure),
+    ("frozen", frozen::measure),
+    ("reports", reports::measure),
+];

@@ -1,0 +1,452 @@
+//! The clients' one thread: sockets that are ready, commands, and what is due.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::{Duration, Instant};
+
+use mio::{Events, Interest, Poll, Token, Waker};
+
+use super::session::{Client, Part, Session};
+use super::{Command, Event, Tally, What};
+use crate::Result;
+use crate::dialect::{Dialect, HEARTBEAT, Heard, Reports};
+use crate::http2::opening;
+
+/// Sockets that are looked at in one turn.
+const EVENTS: usize = 1024;
+/// The longest that anything due waits.
+const TICK: Duration = Duration::from_millis(10);
+/// Clients that dial at once when all of them come in.
+const DIALLING: usize = 256;
+/// The pauses between two dials of a client, as the SDK draws them.
+const RECONNECT_BASE: Duration = Duration::from_millis(100);
+const RECONNECT_MAX: Duration = Duration::from_secs(10);
+const WAKER: Token = Token(usize::MAX);
+
+pub(super) struct Engine {
+    addr: SocketAddr,
+    dialect: Dialect,
+    opening: Vec<u8>,
+    poll: Poll,
+    waker: Arc<Waker>,
+    clients: Vec<Client>,
+    commands: Receiver<Command>,
+    events: Sender<Vec<Event>>,
+    batch: Vec<Event>,
+    scratch: Vec<u8>,
+    tally: Arc<Tally>,
+    /// Those below have dialled once.
+    dialled: usize,
+    /// Those of them that are not in yet.
+    dialling: usize,
+    returning: bool,
+    pauses: BinaryHeap<Reverse<(Instant, usize)>>,
+    beats: Option<Round>,
+    reports: Option<(Round, Reports)>,
+    stopped: bool,
+}
+
+/// Everybody in turn, once in so long.
+struct Round {
+    since: Instant,
+    every: Duration,
+    clients: usize,
+    done: usize,
+}
+
+impl Round {
+    fn new(every: Duration, clients: usize) -> Self {
+        Self {
+            since: Instant::now(),
+            every,
+            clients,
+            done: 0,
+        }
+    }
+
+    /// Whose turn it is by now.
+    fn due(&mut self) -> impl Iterator<Item = usize> + use<> {
+        let turns = self.since.elapsed().div_duration_f64(self.every);
+        // Positive, and far below the limits of either.
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "see above"
+        )]
+        let until = (turns * self.clients as f64) as usize;
+        let clients = self.clients;
+        let from = std::mem::replace(&mut self.done, until);
+        (from..until).map(move |turn| turn % clients)
+    }
+}
+
+impl Engine {
+    pub(super) fn new(
+        addr: SocketAddr,
+        dialect: Dialect,
+        clients: usize,
+        commands: Receiver<Command>,
+        events: Sender<Vec<Event>>,
+        tally: Arc<Tally>,
+    ) -> Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let client = |_| {
+            let epoch = getrandom::u64().map_err(|error| error.to_string())?;
+            Ok(Client {
+                epoch,
+                ..Client::default()
+            })
+        };
+        Ok(Self {
+            opening: opening::encode(dialect.path(), &addr.to_string()),
+            addr,
+            dialect,
+            poll,
+            waker,
+            clients: (0..clients).map(client).collect::<Result<_>>()?,
+            commands,
+            events,
+            batch: Vec::new(),
+            scratch: vec![0; 64 * 1024],
+            tally,
+            dialled: 0,
+            dialling: 0,
+            returning: false,
+            pauses: BinaryHeap::new(),
+            beats: None,
+            reports: None,
+            stopped: false,
+        })
+    }
+
+    pub(super) fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.waker)
+    }
+
+    /// Until told to stop, or nobody listens any more.
+    pub(super) fn run(mut self) {
+        let mut ready = Events::with_capacity(EVENTS);
+        while !self.stopped {
+            let polled = self.poll.poll(&mut ready, Some(TICK));
+            if let Err(error) = polled
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                eprintln!("load: the clients end: {error}");
+                return;
+            }
+            for event in &ready {
+                if event.token() != WAKER {
+                    self.ready(event);
+                }
+            }
+            self.obey();
+            self.act();
+            if !self.batch.is_empty() && self.events.send(std::mem::take(&mut self.batch)).is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    fn ready(&mut self, event: &mio::event::Event) {
+        let client = event.token().0;
+        if event.is_writable() {
+            let written = self.writable(client);
+            self.settle(client, written);
+        }
+        if (event.is_readable() || event.is_read_closed()) && !self.clients[client].frozen {
+            let read = self.readable(client);
+            self.settle(client, read);
+        }
+    }
+
+    fn settle(&mut self, client: usize, done: io::Result<()>) {
+        if let Err(error) = done {
+            self.ended(client, error.to_string(), None);
+        }
+    }
+
+    fn writable(&mut self, client: usize) -> io::Result<()> {
+        let Client {
+            session: Some(session),
+            held,
+            epoch,
+            ..
+        } = &mut self.clients[client]
+        else {
+            return Ok(());
+        };
+        if !session.connected {
+            session.dialled()?;
+            session.connected = true;
+            session.send(&self.opening)?;
+            session.say(&self.dialect.hello(client, *epoch, held))?;
+        }
+        session.flush()
+    }
+
+    /// Sockets tell of input only once, so it is read to its end: a read that does not fill the
+    /// buffer has reached it.
+    fn readable(&mut self, client: usize) -> io::Result<()> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let read = loop {
+            let Some(session) = &mut self.clients[client].session else {
+                break Ok(());
+            };
+            match session.read(&mut scratch) {
+                Ok(Some(len)) => {
+                    Tally::add(&self.tally.read_bytes, len as u64);
+                    if let Err(error) = self.take(client, &scratch[..len]) {
+                        break Err(error);
+                    }
+                    if len < scratch.len() {
+                        break Ok(());
+                    }
+                }
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        self.scratch = scratch;
+        read
+    }
+
+    fn take(&mut self, client: usize, bytes: &[u8]) -> io::Result<()> {
+        let Client {
+            session: Some(session),
+            held,
+            ..
+        } = &mut self.clients[client]
+        else {
+            return Ok(());
+        };
+        let (mut reply, mut heard, mut ended) = (Vec::new(), Vec::new(), None);
+        let dialect = &self.dialect;
+        session.digest(bytes, &mut reply, |part| match part {
+            Part::Head if dialect.is_in_by_head() => heard.push(Heard::In { beat: None }),
+            Part::Head => {}
+            Part::Message(message) => heard.push(dialect.hear(message, held)),
+            Part::Ended(reason) => ended = Some(reason),
+        });
+        if !reply.is_empty() {
+            session.send(&reply)?;
+        }
+        for heard in heard {
+            self.heard(client, heard)?;
+        }
+        match ended {
+            Some(reason) => Err(io::Error::other(reason)),
+            None => Ok(()),
+        }
+    }
+
+    fn heard(&mut self, client: usize, heard: Heard) -> io::Result<()> {
+        match heard {
+            Heard::In { beat } => {
+                if self.beats.is_none() {
+                    self.beats = beat.map(|every| Round::new(every, self.clients.len()));
+                }
+                if !self.dialect.begins_with_a_push() {
+                    self.entered(client);
+                }
+            }
+            Heard::Push { revision } => {
+                self.acknowledge(client, revision)?;
+                self.note(client, What::Applied { revision });
+                self.entered(client);
+            }
+            Heard::UpToDate { revision } => {
+                self.acknowledge(client, revision)?;
+                self.note(client, What::UpToDate);
+                self.entered(client);
+            }
+            Heard::Absorbed { number } => self.absorbed(client, number),
+            Heard::Drain { delay } => {
+                self.ended(
+                    client,
+                    "the server asked to go elsewhere".into(),
+                    Some(delay),
+                );
+            }
+            Heard::Other => {}
+        }
+        Ok(())
+    }
+
+    fn absorbed(&mut self, client: usize, number: u64) {
+        if let Some(session) = &mut self.clients[client].session {
+            let before = std::mem::replace(&mut session.absorbed, number);
+            Tally::add(&self.tally.absorbed, number.saturating_sub(before));
+        }
+    }
+
+    fn acknowledge(&mut self, client: usize, revision: u64) -> io::Result<()> {
+        let (Some(session), Some(ack)) = (
+            &mut self.clients[client].session,
+            self.dialect.ack(revision),
+        ) else {
+            return Ok(());
+        };
+        if session.say(&ack)? {
+            Ok(())
+        } else {
+            Err(io::Error::other("no window for an acknowledgement"))
+        }
+    }
+
+    fn entered(&mut self, client: usize) {
+        let Client {
+            session: Some(session),
+            failures,
+            ..
+        } = &mut self.clients[client]
+        else {
+            return;
+        };
+        if !std::mem::replace(&mut session.is_in, true) {
+            *failures = 0;
+            self.dialling = self.dialling.saturating_sub(1);
+            self.note(client, What::In);
+        }
+    }
+
+    fn ended(&mut self, client: usize, reason: String, delay: Option<Duration>) {
+        let Some(session) = self.clients[client].session.take() else {
+            return;
+        };
+        if session.is_in {
+            self.note(client, What::Ended { reason });
+        } else if !self.returning {
+            let reason = format!("before it was in: {reason}");
+            self.note(client, What::Ended { reason });
+        }
+        if self.returning {
+            self.pause(client, delay);
+        }
+    }
+
+    /// Full jitter, as the SDK does; after a delay that the server asked for, that one.
+    fn pause(&mut self, client: usize, delay: Option<Duration>) {
+        let failures = &mut self.clients[client].failures;
+        let longest = RECONNECT_BASE
+            .saturating_mul(1 << (*failures).min(16))
+            .min(RECONNECT_MAX);
+        *failures += 1;
+        let random = getrandom::u32().unwrap_or_default();
+        let pause = longest.mul_f64(f64::from(random) / f64::from(u32::MAX));
+        let pause = delay.unwrap_or(pause);
+        self.pauses.push(Reverse((Instant::now() + pause, client)));
+    }
+
+    fn note(&mut self, client: usize, what: What) {
+        let at = Instant::now();
+        self.batch.push(Event { client, at, what });
+    }
+
+    fn obey(&mut self) {
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                Command::Freeze { clients, frozen } => self.freeze(clients, frozen),
+                Command::Return(returning) => self.returning = returning,
+                Command::Report {
+                    clients,
+                    every,
+                    reports,
+                } => self.reports = Some((Round::new(every, clients), reports)),
+                Command::Stop => self.stopped = true,
+            }
+        }
+    }
+
+    fn freeze(&mut self, clients: usize, frozen: bool) {
+        for client in 0..clients {
+            self.clients[client].frozen = frozen;
+            if !frozen {
+                // What became readable meanwhile is not told of again.
+                let read = self.readable(client);
+                self.settle(client, read);
+            }
+        }
+    }
+
+    fn act(&mut self) {
+        while self.dialled < self.clients.len() && self.dialling < DIALLING {
+            self.dialling += 1;
+            self.dial(self.dialled);
+            self.dialled += 1;
+        }
+        let now = Instant::now();
+        while let Some(&Reverse((due, client))) = self.pauses.peek()
+            && due <= now
+        {
+            self.pauses.pop();
+            self.dial(client);
+        }
+        self.beat();
+        self.report();
+    }
+
+    fn dial(&mut self, client: usize) {
+        let dialled = Session::dial(self.addr, client).and_then(|mut session| {
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            let registry = self.poll.registry();
+            registry.register(session.stream(), Token(client), interest)?;
+            Ok(session)
+        });
+        match dialled {
+            Ok(session) => self.clients[client].session = Some(session),
+            Err(_) if self.returning => self.pause(client, None),
+            Err(error) => {
+                let reason = format!("cannot dial: {error}");
+                self.note(client, What::Ended { reason });
+            }
+        }
+    }
+
+    fn beat(&mut self) {
+        let Some(due) = self.beats.as_mut().map(Round::due) else {
+            return;
+        };
+        for client in due {
+            if let Some(session) = self.session_inside(client) {
+                let said = session.say(HEARTBEAT).map(drop);
+                self.settle(client, said);
+            }
+        }
+    }
+
+    fn report(&mut self) {
+        let Some((mut round, reports)) = self.reports.take() else {
+            return;
+        };
+        let mut more = true;
+        for client in round.due() {
+            let Some(session) = self.session_inside(client) else {
+                continue;
+            };
+            let Some(report) = reports.encode(session.report) else {
+                more = false;
+                continue;
+            };
+            let said = session.say(&report);
+            if let Ok(true) = said {
+                session.report += 1;
+                Tally::add(&self.tally.reports, 1);
+            } else {
+                Tally::add(&self.tally.held_back, 1);
+            }
+            self.settle(client, said.map(drop));
+        }
+        self.reports = more.then_some((round, reports));
+    }
+
+    fn session_inside(&mut self, client: usize) -> Option<&mut Session> {
+        let session = self.clients[client].session.as_mut();
+        session.filter(|session| session.is_in)
+    }
+}
