@@ -8,6 +8,7 @@ mod demo;
 mod diff;
 mod export;
 mod files;
+mod huge_pages;
 mod import;
 mod open_files;
 mod print;

@@ -11,7 +11,7 @@ use fusebox_server::telemetry::Telemetry;
 
 use crate::print::say;
 use crate::signals::Signals;
-use crate::{Failure, open_files};
+use crate::{Failure, huge_pages, open_files};
 
 /// How long the last telemetry may take to be exported. With the server's own limit for its end
 /// this stays within five seconds.
@@ -99,6 +99,7 @@ async fn logged(config: Config) -> Result<(), Failure> {
 }
 
 async fn serve(config: Config) -> Result<(), Failure> {
+    huge_pages::decline();
     open_files::allow(config.max_connections);
     let mut stop = pin!(Signals::install()?.graceful());
     let started = tokio::select! {

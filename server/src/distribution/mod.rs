@@ -179,12 +179,9 @@ impl Distribution {
         let place = Arc::clone(&self.places).try_acquire_owned();
         let place = Arc::new(place.map_err(|_| self.full())?);
         let bell: Arc<Bell> = Arc::default();
-        let (outbox, outgoing) = outbox::outbox(Arc::clone(&place), Arc::clone(&bell));
+        let (outbox, outgoing) = outbox::outbox(place, Arc::clone(&bell));
         let session = session::run(Arc::clone(self), inbound, outbox, bell, peer);
-        self.tasks.spawn(async move {
-            session.await;
-            drop(place);
-        });
+        self.tasks.spawn(session);
         Ok(outgoing)
     }
 

@@ -27,6 +27,8 @@ pub(super) const QUEUE_FRAMES: usize = 8;
 pub(super) struct Outbox {
     owed: Owed,
     pipe: Arc<Pipe>,
+    /// A place among the streams is taken for as long as either end is there.
+    _place: Arc<OwnedSemaphorePermit>,
 }
 
 #[derive(Default)]
@@ -39,7 +41,6 @@ struct Owed {
 /// The stream's end of the queue: what a process is sent, and at last why no more comes.
 pub(crate) struct Outgoing {
     pipe: Arc<Pipe>,
-    /// A place among the streams is taken for as long as either end is there.
     _place: Arc<OwnedSemaphorePermit>,
 }
 
@@ -77,6 +78,7 @@ pub(super) fn outbox(place: Arc<OwnedSemaphorePermit>, bell: Arc<Bell>) -> (Outb
     let outbox = Outbox {
         owed: Owed::default(),
         pipe: Arc::clone(&pipe),
+        _place: Arc::clone(&place),
     };
     let outgoing = Outgoing {
         pipe,

@@ -65,7 +65,9 @@ pub(super) async fn run(
     let tally = Arc::clone(&distribution.tally);
     let (outbox, end) = match greet(&distribution, &mut inbound).await {
         Ok(greeting) => {
-            let mut session = Session::open(distribution, inbound, outbox, bell, greeting, &peer);
+            // Boxed, because a future keeps what was moved into it beside where it was moved to.
+            let session = Session::open(distribution, inbound, outbox, bell, greeting, &peer);
+            let mut session = Box::new(session);
             let end = session.serve().await;
             session.log_end(&end);
             (session.outbox, end)
