@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
+use std::fs;
+
 use fusebox_tests::caller::{Caller, Options as Calling};
 use fusebox_tests::operator::{number, revision};
 use fusebox_tests::server::{Options, Server};
@@ -174,4 +176,62 @@ fn a_process_that_never_heard_of_a_policy_runs_by_its_kind_s_defaults() {
         (&json!("defaults"), &json!(0))
     );
     assert_eq!(caller.call()["attempts"], 2, "a cache's default");
+}
+
+#[test]
+fn a_damaged_cache_file_is_ignored_told_and_healed() {
+    let (mut server, upstream) = (Server::start(Options::new()), Upstream::start());
+    let cache = tempfile::tempdir().unwrap();
+    let written = server.grpcurl().put(&policy(6)).unwrap();
+    let first = calling(&server, &upstream).cache_dir(cache.path()).start();
+    acknowledged(&server, revision(&written));
+    assert!(first.quit().success());
+    let file = cache.path().join("default%checkout.policies");
+    let mut bytes = fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&file, &bytes).unwrap();
+
+    server.kill9();
+    let second = calling(&server, &upstream).cache_dir(cache.path()).start();
+    let health = second.health();
+    assert_eq!(health["source"], "defaults");
+    let problem = health["disk_problem"].as_str().unwrap();
+    assert!(problem.contains("its checksum does not match"), "{problem}");
+    assert_eq!(fs::read(&file).unwrap(), bytes, "looking changes nothing");
+
+    server.restart();
+    second.wait_for_revision(revision(&written));
+    let healed = |health: &Value| health["disk_problem"].is_null();
+    second.wait_for_health("disk without a problem", healed);
+    server.kill9();
+    let third = calling(&server, &upstream).cache_dir(cache.path()).start();
+    assert_eq!(third.health()["source"], "disk");
+    assert_eq!(third.health()["revision"], json!(revision(&written)));
+}
+
+#[test]
+fn processes_that_share_a_directory_leave_the_newest_that_any_of_them_heard() {
+    let (mut server, upstream) = (Server::start(Options::new()), Upstream::start());
+    let cache = tempfile::tempdir().unwrap();
+    let calling = |instance| {
+        Calling::new("checkout", instance, OPERATION, &upstream.url("/"))
+            .server(server.grpc_addr())
+            .cache_dir(cache.path())
+    };
+    let callers = ["one", "two", "three"].map(|instance| calling(instance).start());
+    callers[0].wait_for_link(true);
+    let written = (2..12).map(|attempts| server.grpcurl().put(&policy(attempts)).unwrap());
+    let last = written.map(|policy| revision(&policy)).last().unwrap();
+    for caller in callers {
+        caller.wait_for_revision(last);
+        assert!(caller.quit().success());
+    }
+    let successor = calling("four");
+    server.kill9();
+    let health = successor.start().health();
+    assert_eq!(
+        (&health["source"], &health["revision"]),
+        (&json!("disk"), &json!(last))
+    );
 }
