@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 use std::fs;
+use std::time::Duration;
 
 use fusebox_tests::caller::{Caller, Options as Calling};
-use fusebox_tests::operator::{number, revision};
+use fusebox_tests::operator::{list, number, revision};
+use fusebox_tests::oteltap::OtelTap;
 use fusebox_tests::server::{Options, Server};
 use fusebox_tests::upstream::{Behaviour, Upstream};
 use serde_json::{Value, json};
@@ -234,4 +236,26 @@ fn processes_that_share_a_directory_leave_the_newest_that_any_of_them_heard() {
         (&health["source"], &health["revision"]),
         (&json!("disk"), &json!(last))
     );
+}
+
+#[test]
+fn a_receiver_is_told_how_old_the_last_word_of_a_server_is() {
+    let tap = OtelTap::start();
+    let (mut server, upstream) = (Server::start(Options::new()), Upstream::start());
+    let written = server.grpcurl().put(&policy(3)).unwrap();
+    let caller = calling(&server, &upstream)
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &tap.endpoint())
+        .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+        .env("OTEL_METRIC_EXPORT_INTERVAL", "200")
+        .start();
+    caller.wait_for_revision(revision(&written));
+    server.kill9();
+    // More than the two seconds between two answers to reports.
+    let old = |value: &Value| {
+        let points = list(&value["gauge"], "dataPoints");
+        let age = points.first().and_then(|point| point["asDouble"].as_f64());
+        value["name"] == "fusebox.client.config.age" && age > Some(2.5)
+    };
+    let metric = tap.wait_for(Duration::from_secs(30), old);
+    assert_eq!(metric["unit"], "s", "{metric:#}");
 }

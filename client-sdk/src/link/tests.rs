@@ -187,6 +187,29 @@ async fn a_server_that_is_silent_for_three_heartbeats_is_left_then_and_not_befor
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_is_gone_without_a_word_is_noticed_by_pings_where_heartbeats_are_rare() {
+    let net = Net::default();
+    let mut a = net.serve("a");
+    let process = Process::start(&net, &["a"]);
+    let mut stream = a.welcome(1, HOUR).await;
+    stream.say(Down::Snapshot(attempts(1, 3, 5))).await;
+    assert_eq!(stream.hear_ack().await, Some(3));
+    // A whole connection is not ended by them.
+    sleep(10 * BEAT).await;
+    assert!(process.health().connected_to.is_some());
+    net.freeze();
+    let gone = Instant::now();
+    while process.health().connected_to.is_some() {
+        sleep(MOMENT).await;
+    }
+    assert!(
+        gone.elapsed() < 3 * BEAT + 2 * MOMENT,
+        "{:?}",
+        gone.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_that_is_spoken_in_lasts() {
     let net = Net::default();
     let mut a = net.serve("a");

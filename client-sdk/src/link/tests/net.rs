@@ -17,7 +17,7 @@ use fusebox_proto::v1::connect_response::Message as Down;
 use fusebox_proto::v1::sync_service_server::{SyncService, SyncServiceServer};
 use hyper_util::rt::TokioIo;
 use tokio::io::DuplexStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
@@ -34,6 +34,7 @@ pub(super) struct Net(Arc<Mutex<Places>>);
 
 #[derive(Default)]
 struct Places {
+    frozen: watch::Sender<bool>,
     up: HashMap<String, mpsc::UnboundedSender<DuplexStream>>,
     dials: Vec<(String, Instant)>,
 }
@@ -68,6 +69,11 @@ impl Net {
         self.0.lock().unwrap().up.remove(host);
     }
 
+    /// From now on no byte arrives anywhere, and no end of a connection does.
+    pub(super) fn freeze(&self) {
+        self.0.lock().unwrap().frozen.send_replace(true);
+    }
+
     /// Whom the link has dialled so far, and when.
     pub(super) fn dials(&self) -> Vec<(String, Instant)> {
         self.0.lock().unwrap().dials.clone()
@@ -86,9 +92,25 @@ impl Net {
         let mut places = self.0.lock().unwrap();
         places.dials.push((host.into(), Instant::now()));
         let server = places.up.get(host).ok_or("connection refused")?;
-        let (near, far) = tokio::io::duplex(PIPE_BYTES);
+        let (near, wire) = tokio::io::duplex(PIPE_BYTES);
+        let (far_wire, far) = tokio::io::duplex(PIPE_BYTES);
         server.send(far).map_err(|_| "connection refused")?;
+        tokio::spawn(carry(wire, far_wire, places.frozen.subscribe()));
         Ok(near)
+    }
+}
+
+async fn carry(mut one: DuplexStream, mut other: DuplexStream, mut frozen: watch::Receiver<bool>) {
+    let freezes = async {
+        let _ = frozen.wait_for(|frozen| *frozen).await;
+    };
+    let ended = tokio::select! {
+        _ = tokio::io::copy_bidirectional(&mut one, &mut other) => true,
+        () = freezes => false,
+    };
+    if !ended {
+        // Both ends stay open, for ever.
+        std::future::pending().await
     }
 }
 
