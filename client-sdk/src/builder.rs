@@ -95,8 +95,10 @@ impl Builder {
         }
     }
 
-    /// A server's address, such as `http://127.0.0.1:7070`. Several are tried in turn. With none,
-    /// the defaults and the call sites' own rules hold.
+    /// A server's address, such as `http://127.0.0.1:7070`. Of several the first is preferred at the
+    /// start, and each that fails is left for the next; all must serve one store, or
+    /// [`Health::disagreement`](crate::Health::disagreement) says so. With none, the defaults and the
+    /// call sites' own rules hold.
     pub fn server(mut self, address: impl Into<String>) -> Self {
         self.servers.push(address.into());
         self
@@ -132,7 +134,8 @@ impl Builder {
         self
     }
 
-    /// A directory for the policies last heard of, to start from when no server can be reached.
+    /// A directory for the policies last heard of, to start from when no server can be reached. All
+    /// processes of a service may share it. It needs a file system with locks.
     pub fn cache_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.cache_dir = Some(directory.into());
         self
