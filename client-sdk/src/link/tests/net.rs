@@ -110,7 +110,7 @@ async fn carry(mut one: DuplexStream, mut other: DuplexStream, mut frozen: watch
     };
     if !ended {
         // Both ends stay open, for ever.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
