@@ -137,6 +137,8 @@ struct Session<'a> {
     report: Interval,
     heartbeat: Interval,
     last_heard: Instant,
+    /// The store that the Welcome showed and that was judged.
+    shows: Option<Incarnation>,
     /// What is held is what this server has: it has said so, and has sent nothing else since.
     in_step: bool,
 }
@@ -169,6 +171,7 @@ async fn open<'a>(
         report: ticks(welcome.report_interval.as_ref()),
         heartbeat: ticks(welcome.heartbeat_interval.as_ref()),
         last_heard: Instant::now(),
+        shows,
         in_step: false,
     })
 }

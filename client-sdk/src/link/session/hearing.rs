@@ -45,6 +45,13 @@ impl Session<'_> {
             Ok(received) => received,
             Err(violations) => return Err(Break::Lost(format!("bad snapshot: {violations}"))),
         };
+        if self
+            .shows
+            .is_some_and(|shows| shows != received.incarnation)
+        {
+            let reason = "a snapshot of another store than the welcome's";
+            return Err(Break::Lost(reason.into()));
+        }
         match self.keeper.enforcement.receive(received) {
             Ok(applied) => {
                 self.take_step();
