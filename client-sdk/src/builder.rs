@@ -11,12 +11,13 @@ use fusebox_proto::convert::session::Identity;
 use opentelemetry::metrics::Meter;
 use tonic::transport::Endpoint;
 
-use crate::cache::Cache;
+use crate::cache::writer::Writer;
+use crate::cache::{Cache, Unreadable};
 use crate::enforcement::{Context, Enforcement};
 use crate::health::PolicySource;
 use crate::jitter::Jitter;
-use crate::link::{self, Link, Upstream};
-use crate::metrics::Metrics;
+use crate::link::{self, Board, Link, Upstream};
+use crate::metrics::{self, Metrics};
 use crate::{Fusebox, telemetry};
 
 /// Longest version or zone, in bytes.
@@ -73,8 +74,8 @@ pub enum InvalidSetup {
     /// The system gave no randomness, without which processes could not be told apart.
     #[error("no randomness from the operating system: {0}")]
     Randomness(getrandom::Error),
-    /// The link's thread could not be started.
-    #[error("cannot start the link's thread: {0}")]
+    /// A thread of the link's could not be started.
+    #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
 }
 
@@ -94,8 +95,10 @@ impl Builder {
         }
     }
 
-    /// A server's address, such as `http://127.0.0.1:7070`. Several are tried in turn. With none,
-    /// the defaults and the call sites' own rules hold.
+    /// A server's address, such as `http://127.0.0.1:7070`. Of several the first is preferred at the
+    /// start, and each that fails is left for the next; all must serve one store, or
+    /// [`Health::disagreement`](crate::Health::disagreement) says so. With none, the defaults and the
+    /// call sites' own rules hold.
     pub fn server(mut self, address: impl Into<String>) -> Self {
         self.servers.push(address.into());
         self
@@ -131,7 +134,8 @@ impl Builder {
         self
     }
 
-    /// A directory for the policies last heard of, to start from when no server can be reached.
+    /// A directory for the policies last heard of, to start from when no server can be reached. All
+    /// processes of a service may share it. It needs a file system with locks.
     pub fn cache_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.cache_dir = Some(directory.into());
         self
@@ -156,25 +160,59 @@ impl Builder {
         let identity = self.identity(epoch)?;
         let servers = self.servers.iter().map(|address| endpoint(address));
         let servers = servers.collect::<Result<Vec<_>, _>>()?;
-        let key = &identity.key;
-        let cache = self.cache(&key.namespace, &key.service);
-        let (replica, source) = load(cache.as_ref());
+        let Start {
+            replica,
+            source,
+            writer,
+        } = self.start(&identity)?;
         let (events, inbox) = link::queue();
+        let meter = self.meter.or_else(telemetry::meter);
+        let board = Arc::new(Board::default());
+        metrics::observe_age(meter.as_ref(), &board);
         let context = Context {
             events,
             jitter: Jitter::seeded(self.jitter_seed.unwrap_or(epoch)),
-            metrics: Metrics::new(self.meter.or_else(telemetry::meter).as_ref()),
+            metrics: Metrics::new(meter.as_ref()),
         };
-        let (service, labels) = (key.service.clone(), identity.facts.selectable());
+        let (service, labels) = (identity.key.service.clone(), identity.facts.selectable());
         let enforcement = Enforcement::new(service, labels, context, replica, source);
         let enforcement = Arc::new(enforcement);
         let upstream = Upstream {
             identity,
             servers,
-            cache,
+            writer,
+            board,
         };
         let link = Arc::new(Link::start(upstream, Arc::clone(&enforcement), inbox)?);
         Ok(Fusebox { enforcement, link })
+    }
+
+    /// What the cache holds, and the thread that writes to it from now on.
+    fn start(&self, identity: &Identity) -> Result<Start, InvalidSetup> {
+        let (mut replica, mut source) = (Replica::default(), PolicySource::Defaults);
+        let Some(directory) = self.cache_dir.as_deref() else {
+            return Ok(Start {
+                replica,
+                source,
+                writer: None,
+            });
+        };
+        let key = &identity.key;
+        let cache = Cache::new(directory, &key.namespace, &key.service);
+        let mut problem = None;
+        match load(&cache) {
+            Ok(Some(held)) => (replica, source) = (held, PolicySource::Disk),
+            Ok(None) => {}
+            Err(error) => {
+                let path = cache.path().display();
+                problem = Some(format!("{path}: {error}; ignored"));
+            }
+        }
+        Ok(Start {
+            replica,
+            source,
+            writer: Some(Writer::start(cache, problem)?),
+        })
     }
 
     fn identity(&self, epoch: u64) -> Result<Identity, InvalidSetup> {
@@ -200,37 +238,28 @@ impl Builder {
             schema: SCHEMA,
         })
     }
-
-    fn cache(&self, namespace: &Namespace, service: &Service) -> Option<Cache> {
-        let directory = self.cache_dir.as_deref()?;
-        let opened = Cache::open(directory, namespace, service);
-        let directory = directory.display();
-        opened
-            .inspect_err(|error| {
-                tracing::error!(
-                    target: "fusebox",
-                    %directory, %error,
-                    "cannot use the cache directory; a restart without a server starts from defaults"
-                );
-            })
-            .ok()
-    }
 }
 
-fn load(cache: Option<&Cache>) -> (Replica, PolicySource) {
-    let nothing = || (Replica::default(), PolicySource::Defaults);
-    let Some(cache) = cache else {
-        return nothing();
-    };
-    match cache.load() {
-        Ok(Some(replica)) => (replica, PolicySource::Disk),
-        Ok(None) => nothing(),
-        Err(error) => {
-            let path = cache.path().display();
-            tracing::error!(target: "fusebox", %path, %error, "cannot read the cached policies; ignored");
-            nothing()
-        }
-    }
+/// What an instance begins with.
+struct Start {
+    replica: Replica,
+    source: PolicySource,
+    writer: Option<Writer>,
+}
+
+/// What was last written down. What is wrong with it is told, and no more.
+fn load(cache: &Cache) -> Result<Option<Replica>, Unreadable> {
+    let path = cache.path().display();
+    cache.make_directory().inspect_err(|error| {
+        tracing::error!(
+            target: "fusebox",
+            %path, %error,
+            "cannot use the cache directory; a restart without a server starts from defaults"
+        );
+    })?;
+    cache.load().inspect_err(|error| {
+        tracing::error!(target: "fusebox", %path, %error, "cannot read the cached policies; ignored");
+    })
 }
 
 fn named<T>(

@@ -1,12 +1,20 @@
 //! The policies last enforced, on this process's disk: what it starts from when the server is away.
 //!
-//! One file for each (namespace, service). It is replaced whole (temporary file, fsync, rename,
-//! fsync of the directory), so that a crash leaves the old or the new one, never half of either;
-//! a checksum catches what the disk does on its own. A damaged file is reported and ignored.
+//! One file for each (namespace, service), shared by all its processes. It is replaced whole
+//! (temporary file, fsync, rename, fsync of the directory), so that a crash leaves the old or the
+//! new one, never half of either; a checksum catches what the disk does on its own. A damaged file
+//! is reported and ignored, and the next save replaces it.
+//!
+//! Under one incarnation of the store an older revision never replaces a newer one, whoever writes
+//! it: a look at what is there and its replacement are one step under an exclusive lock. The lock is
+//! the operating system's, on a file of its own that stays: it ends with its process. Whoever reads
+//! needs none.
 //!
 //! ```text
 //! magic "FUSEBOX1" | crc32 of the rest, little-endian | LastKnownGood, protobuf
 //! ```
+
+pub(crate) mod writer;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -14,7 +22,9 @@ use std::path::{Path, PathBuf};
 
 use fusebox_core::key::{Namespace, Service};
 use fusebox_core::policy::Policy;
+use fusebox_core::revision::{Incarnation, Revision};
 use fusebox_core::sync::Replica;
+use fusebox_proto::convert::incarnation::incarnation_from_wire;
 use fusebox_proto::convert::policy::{policy_from_wire, policy_to_wire};
 use fusebox_proto::convert::snapshot::snapshot_from_wire;
 use fusebox_proto::store_v1::LastKnownGood;
@@ -30,6 +40,24 @@ pub(crate) struct Cache {
     path: PathBuf,
 }
 
+/// What is worth writing down.
+#[derive(Clone, Debug)]
+pub(crate) struct Good {
+    /// As received.
+    pub(crate) snapshot: v1::Snapshot,
+    /// The enforced versions of policies whose version in it was refused.
+    pub(crate) stand_ins: Vec<Policy>,
+}
+
+/// What became of a save.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Saved {
+    /// It is on the disk.
+    Written,
+    /// Another process has written a newer revision of the same store, which stays.
+    NewerStays(Revision),
+}
+
 /// A file that is no good.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unreadable {
@@ -40,22 +68,22 @@ pub(crate) enum Unreadable {
 }
 
 impl Cache {
-    /// The file in `directory`, which is made if it is missing.
-    pub(crate) fn open(
-        directory: &Path,
-        namespace: &Namespace,
-        service: &Service,
-    ) -> io::Result<Self> {
-        fs::create_dir_all(directory)?;
+    /// The file in `directory`. Touches nothing.
+    pub(crate) fn new(directory: &Path, namespace: &Namespace, service: &Service) -> Self {
         // No namespace holds a '%', so no two pairs share a name.
         let name = format!("{namespace}%{}.policies", escaped(service.as_str()));
-        Ok(Self {
+        Self {
             path: directory.join(name),
-        })
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Makes the directory if it is missing.
+    pub(crate) fn make_directory(&self) -> io::Result<()> {
+        fs::create_dir_all(self.directory())
     }
 
     /// What was last saved; `None` if nothing ever was.
@@ -67,29 +95,60 @@ impl Cache {
         decode(&bytes).map(Some).map_err(Unreadable::Damaged)
     }
 
-    /// Replaces what was saved, durably.
-    pub(crate) fn save(&self, snapshot: v1::Snapshot, stand_ins: &[Policy]) -> io::Result<()> {
+    /// Replaces what was saved, durably, unless that is newer. Waits for other processes that save.
+    pub(crate) fn save(&self, good: &Good) -> io::Result<Saved> {
+        // It may have gone meanwhile, or its disk may only have come now.
+        self.make_directory()?;
+        let _lock = self.lock()?;
+        if let Some(newer) = self.newer_than(&good.snapshot) {
+            return Ok(Saved::NewerStays(newer));
+        }
         let body = LastKnownGood {
-            snapshot: Some(snapshot),
-            stand_ins: stand_ins.iter().map(policy_to_wire).collect(),
+            snapshot: Some(good.snapshot.clone()),
+            stand_ins: good.stand_ins.iter().map(policy_to_wire).collect(),
         }
         .encode_to_vec();
-        let directory = self.path.parent().unwrap_or(Path::new("."));
-        // Named at random: two instances that share a directory never share a temporary file.
-        let random = getrandom::u64().map_err(io::Error::other)?;
-        let temporary = self.path.with_extension(format!("{random:016x}.new"));
+        // One name is enough under the lock, and what a crash leaves of it is written over.
+        let temporary = self.path.with_extension("new");
         let written = write(&temporary, &body).and_then(|()| fs::rename(&temporary, &self.path));
         if let Err(error) = written {
             // Nothing is left lying about; that it cannot be removed is no second problem.
             let _ = fs::remove_file(&temporary);
             return Err(error);
         }
-        File::open(directory)?.sync_all()
+        File::open(self.directory())?.sync_all()?;
+        Ok(Saved::Written)
+    }
+
+    /// The revision on the disk, if it is of the same incarnation and newer. What cannot be read
+    /// is worth nothing, however new.
+    fn newer_than(&self, snapshot: &v1::Snapshot) -> Option<Revision> {
+        let saved = self.load().ok().flatten()?.known();
+        let incarnation: Option<Incarnation> = incarnation_from_wire(&snapshot.incarnation).ok()?;
+        let newer = saved.incarnation == incarnation && saved.revision.0 > snapshot.revision;
+        newer.then_some(saved.revision)
+    }
+
+    /// Held until the file is dropped.
+    fn lock(&self) -> io::Result<File> {
+        let path = self.path.with_extension("lock");
+        let mut options = File::options();
+        let file = options
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
+        file.lock()?;
+        Ok(file)
+    }
+
+    fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
     }
 }
 
 fn write(path: &Path, body: &[u8]) -> io::Result<()> {
-    let mut file = File::create_new(path)?;
+    let mut file = File::create(path)?;
     file.write_all(MAGIC)?;
     file.write_all(&crc32fast::hash(body).to_le_bytes())?;
     file.write_all(body)?;
@@ -130,64 +189,4 @@ fn escaped(name: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use fusebox_core::revision::{Digest, Revision};
-
-    fn cache(directory: &Path) -> Cache {
-        let service = Service::new("check/out").unwrap();
-        Cache::open(directory, &Namespace::default_namespace(), &service).unwrap()
-    }
-
-    fn snapshot(revision: u64) -> v1::Snapshot {
-        v1::Snapshot {
-            incarnation: vec![7; 16],
-            revision,
-            digest: Digest::EMPTY.0,
-            policies: Vec::new(),
-            adopted: false,
-        }
-    }
-
-    #[test]
-    fn what_was_saved_last_is_loaded() {
-        let directory = tempfile::tempdir().unwrap();
-        let cache = cache(directory.path());
-        assert!(cache.load().unwrap().is_none());
-        cache.save(snapshot(3), &[]).unwrap();
-        cache.save(snapshot(4), &[]).unwrap();
-        assert_eq!(cache.load().unwrap().unwrap().known().revision, Revision(4));
-        assert_eq!(
-            fs::read_dir(directory.path()).unwrap().count(),
-            1,
-            "nothing left lying about"
-        );
-    }
-
-    #[test]
-    fn a_service_name_cannot_leave_the_directory() {
-        assert_eq!(escaped("../a b"), "%2E%2E%2Fa%20b");
-    }
-
-    #[test]
-    fn any_damage_is_noticed() {
-        let directory = tempfile::tempdir().unwrap();
-        let cache = cache(directory.path());
-        cache.save(snapshot(3), &[]).unwrap();
-        let whole = fs::read(cache.path()).unwrap();
-        for at in 0..whole.len() {
-            let mut flipped = whole.clone();
-            flipped[at] ^= 0x40;
-            fs::write(cache.path(), &flipped).unwrap();
-            assert!(
-                matches!(cache.load(), Err(Unreadable::Damaged(_))),
-                "byte {at}"
-            );
-            fs::write(cache.path(), &whole[..at]).unwrap();
-            assert!(
-                matches!(cache.load(), Err(Unreadable::Damaged(_))),
-                "cut at {at}"
-            );
-        }
-    }
-}
+mod tests;

@@ -18,6 +18,17 @@ pub struct Health {
     pub connected_to: Option<String>,
     /// Why the last session ended or could not begin, or what is wrong with the present one.
     pub last_problem: Option<String>,
+    /// Sessions begun after the first one of this run.
+    pub reconnects: u64,
+    /// How long ago a server last confirmed that what is held is current: moments while a session is
+    /// up, growing without one. `None` if none ever has in this run.
+    pub staleness: Option<Duration>,
+    /// The configured addresses show different stores: which shows which, and which of them is
+    /// followed. As of when each was last reached; those that were never are left out.
+    pub disagreement: Option<String>,
+    /// What is wrong with the file of the policies last heard of, until it is written again: a
+    /// restart without a server might start from something older, or from defaults.
+    pub disk_problem: Option<String>,
     /// Where the policies in force come from.
     pub source: PolicySource,
     /// How many policies are in force.
@@ -87,7 +98,7 @@ pub struct OperationHealth {
     pub retries_idle: bool,
 }
 
-pub(crate) fn of(enforcement: &Enforcement, link: &Status) -> Health {
+pub(crate) fn of(enforcement: &Enforcement, link: Status) -> Health {
     let held = enforcement.held();
     let refused = held.refusals.into_iter().map(|refusal| RefusedPolicy {
         policy: refusal.policy,
@@ -95,8 +106,12 @@ pub(crate) fn of(enforcement: &Enforcement, link: &Status) -> Health {
         reason: refusal.reason,
     });
     Health {
-        connected_to: link.connected_to.clone(),
-        last_problem: link.last_problem.clone(),
+        connected_to: link.connected_to,
+        last_problem: link.last_problem,
+        reconnects: link.reconnects,
+        staleness: link.staleness,
+        disagreement: link.disagreement,
+        disk_problem: link.disk_problem,
         source: held.source,
         policies: held.policies,
         incarnation: held

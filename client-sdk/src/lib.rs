@@ -91,7 +91,7 @@ impl Fusebox {
 
     /// How it is doing: the link, the policies, the operations.
     pub fn health(&self) -> Health {
-        health::of(&self.enforcement, &self.link.status())
+        health::of(&self.enforcement, self.link.status())
     }
 
     /// Closes every breaker and forgets what they counted.
@@ -101,7 +101,8 @@ impl Fusebox {
         }
     }
 
-    /// Sends a last report and ends the link; bounded, one second at most.
+    /// Sends a last report, lets the policies that are being written down reach the disk, and ends
+    /// the link; bounded, one second at most.
     pub async fn shutdown(self) {
         self.link.shutdown().await;
     }

@@ -1,10 +1,14 @@
 //! The SDK's OpenTelemetry instruments. Without a meter nothing is recorded and nothing is paid.
 
+use std::sync::Arc;
+
 use fusebox_core::key::Kind;
 use fusebox_core::outcome::{Outcome, Reason, Transition};
 use fusebox_core::time::Span;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
+
+use crate::link::Board;
 
 #[derive(Debug)]
 pub(crate) struct Metrics(Option<Instruments>);
@@ -124,4 +128,25 @@ impl Metrics {
                 .add(1, &[KeyValue::new("fusebox.result", result)]);
         }
     }
+}
+
+/// Lets the meter ask how old the word of a server is that what is held is current. It grows while
+/// nothing happens, so it is looked at and not recorded; before the first such word there is none.
+pub(crate) fn observe_age(meter: Option<&Meter>, board: &Arc<Board>) {
+    let Some(meter) = meter else {
+        return;
+    };
+    // A meter never forgets whom it asks. This must not keep alive what has ended.
+    let board = Arc::downgrade(board);
+    meter
+        .f64_observable_gauge("fusebox.client.config.age")
+        .with_unit("s")
+        .with_description("Time since a server last confirmed the policies held")
+        .with_callback(move |observer| {
+            let staleness = board.upgrade().and_then(|board| board.staleness());
+            if let Some(staleness) = staleness {
+                observer.observe(staleness.as_secs_f64(), &[]);
+            }
+        })
+        .build();
 }

@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
+use std::fs;
+use std::time::Duration;
+
 use fusebox_tests::caller::{Caller, Options as Calling};
-use fusebox_tests::operator::{number, revision};
+use fusebox_tests::operator::{list, number, revision};
+use fusebox_tests::oteltap::OtelTap;
 use fusebox_tests::server::{Options, Server};
 use fusebox_tests::upstream::{Behaviour, Upstream};
 use serde_json::{Value, json};
@@ -174,4 +178,86 @@ fn a_process_that_never_heard_of_a_policy_runs_by_its_kind_s_defaults() {
         (&json!("defaults"), &json!(0))
     );
     assert_eq!(caller.call()["attempts"], 2, "a cache's default");
+}
+
+#[test]
+fn a_damaged_cache_file_is_ignored_told_and_healed() {
+    let (mut server, upstream) = (Server::start(Options::new()), Upstream::start());
+    let cache = tempfile::tempdir().unwrap();
+    let written = server.grpcurl().put(&policy(6)).unwrap();
+    let first = calling(&server, &upstream).cache_dir(cache.path()).start();
+    acknowledged(&server, revision(&written));
+    assert!(first.quit().success());
+    let file = cache.path().join("default%checkout.policies");
+    let mut bytes = fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&file, &bytes).unwrap();
+
+    server.kill9();
+    let second = calling(&server, &upstream).cache_dir(cache.path()).start();
+    let health = second.health();
+    assert_eq!(health["source"], "defaults");
+    let problem = health["disk_problem"].as_str().unwrap();
+    assert!(problem.contains("its checksum does not match"), "{problem}");
+    assert_eq!(fs::read(&file).unwrap(), bytes, "looking changes nothing");
+
+    server.restart();
+    second.wait_for_revision(revision(&written));
+    let healed = |health: &Value| health["disk_problem"].is_null();
+    second.wait_for_health("disk without a problem", healed);
+    server.kill9();
+    let third = calling(&server, &upstream).cache_dir(cache.path()).start();
+    assert_eq!(third.health()["source"], "disk");
+    assert_eq!(third.health()["revision"], json!(revision(&written)));
+}
+
+#[test]
+fn processes_that_share_a_directory_leave_the_newest_that_any_of_them_heard() {
+    let (mut server, upstream) = (Server::start(Options::new()), Upstream::start());
+    let cache = tempfile::tempdir().unwrap();
+    let calling = |instance| {
+        Calling::new("checkout", instance, OPERATION, &upstream.url("/"))
+            .server(server.grpc_addr())
+            .cache_dir(cache.path())
+    };
+    let callers = ["one", "two", "three"].map(|instance| calling(instance).start());
+    callers[0].wait_for_link(true);
+    let mut last = 0;
+    for attempts in 2..12 {
+        last = revision(&server.grpcurl().put(&policy(attempts)).unwrap());
+    }
+    for caller in callers {
+        caller.wait_for_revision(last);
+        assert!(caller.quit().success());
+    }
+    let successor = calling("four");
+    server.kill9();
+    let health = successor.start().health();
+    assert_eq!(
+        (&health["source"], &health["revision"]),
+        (&json!("disk"), &json!(last))
+    );
+}
+
+#[test]
+fn a_receiver_is_told_how_old_the_last_word_of_a_server_is() {
+    let tap = OtelTap::start();
+    let (mut server, upstream) = (Server::start(Options::new()), Upstream::start());
+    let written = server.grpcurl().put(&policy(3)).unwrap();
+    let caller = calling(&server, &upstream)
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &tap.endpoint())
+        .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+        .env("OTEL_METRIC_EXPORT_INTERVAL", "200")
+        .start();
+    caller.wait_for_revision(revision(&written));
+    server.kill9();
+    // More than the two seconds between two answers to reports.
+    let old = |value: &Value| {
+        let points = list(&value["gauge"], "dataPoints");
+        let age = points.first().and_then(|point| point["asDouble"].as_f64());
+        value["name"] == "fusebox.client.config.age" && age > Some(2.5)
+    };
+    let metric = tap.wait_for(Duration::from_secs(30), old);
+    assert_eq!(metric["unit"], "s", "{metric:#}");
 }

@@ -6,13 +6,23 @@
 //! tells the same truth.
 //!
 //! ```text
-//!   connect to the next address ---> session ---> ended ---> sleep (full jitter) --+
-//!        ^                                                                         |
-//!        +-------------------------------------------------------------------------+
+//!   route: next address --pause--> dial --> Hello --Welcome--> allegiance --follow--> session
+//!            ^                      |                             | leave               |
+//!            +---- ended <----------+-----------------------------+---------------------+
 //! ```
+//!
+//! Two decisions are plain state machines: [`route`] says which address comes next and when,
+//! [`allegiance`] whether a store that is not the one held may be followed. What was applied is
+//! written down by the [`Writer`]'s own thread; this one never touches a disk.
 
+mod allegiance;
+mod board;
+mod dial;
 mod reports;
+mod route;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,27 +30,26 @@ use std::time::Duration;
 
 use fusebox_core::key::OperationName;
 use fusebox_core::outcome::Transition;
+use fusebox_core::revision::Incarnation;
 use fusebox_proto::convert::session::Identity;
 use tokio::sync::{mpsc, oneshot};
 use tonic::transport::Endpoint;
 
-use crate::cache::Cache;
+use crate::cache::writer::{Disk, Writer};
+use crate::clock;
 use crate::enforcement::Enforcement;
 use crate::operation::Inner;
+use allegiance::{Allegiance, Verdict};
+pub(crate) use board::{Board, Status};
+use dial::Dial;
+pub(crate) use dial::tuned;
 use reports::Reports;
+use route::Route;
+use session::Stopped;
 
 /// Events that may wait for the link's thread.
 const QUEUE: usize = 1024;
-/// How long a server has to accept a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest sleep before the first reconnect, and before any.
-const RECONNECT_BASE: Duration = Duration::from_millis(100);
-const RECONNECT_MAX: Duration = Duration::from_secs(10);
-/// A session that lasted so long was a good one: the next reconnect is quick again.
-const SETTLED: Duration = Duration::from_secs(30);
-/// The longest a server can ask a process to stay away.
-const LONGEST_DRAIN: Duration = Duration::from_secs(60);
-/// How long a shutdown waits for the last report to leave.
+/// How long a shutdown waits for the last report to leave and the last policies to be written down.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What the link tells the server between reports.
@@ -91,29 +100,25 @@ pub(crate) fn queue() -> (Events, mpsc::Receiver<Event>) {
     )
 }
 
-/// Whom to talk to, as whom, and where to keep what was heard.
+/// Whom to talk to, as whom, and where to keep and tell what was heard.
 #[derive(Debug)]
 pub(crate) struct Upstream {
     pub(crate) identity: Identity,
     pub(crate) servers: Vec<Endpoint>,
-    pub(crate) cache: Option<Cache>,
-}
-
-/// How the link is doing.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Status {
-    pub(crate) connected_to: Option<String>,
-    pub(crate) last_problem: Option<String>,
+    pub(crate) writer: Option<Writer>,
+    pub(crate) board: Arc<Board>,
 }
 
 /// A running link. Dropping it ends it.
 #[derive(Debug)]
 pub(crate) struct Link {
-    status: Arc<Mutex<Status>>,
+    board: Arc<Board>,
+    disk: Option<Disk>,
     stop: Mutex<Option<oneshot::Sender<Farewell>>>,
 }
 
-/// The wish to end, answered when the last report has left; dropped unanswered if it cannot.
+/// The wish to end, answered when the last report has left and the disk has taken what it was
+/// given; dropped unanswered if they cannot.
 type Farewell = oneshot::Sender<()>;
 
 impl Link {
@@ -123,36 +128,54 @@ impl Link {
         enforcement: Arc<Enforcement>,
         inbox: mpsc::Receiver<Event>,
     ) -> std::io::Result<Self> {
-        let status = Arc::new(Mutex::new(Status::default()));
-        let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let keeper = Keeper {
-            upstream,
-            enforcement,
-            inbox,
-            status: Arc::clone(&status),
-            reports: Reports::default(),
-        };
+        let (link, keeper, stopped) = Self::prepare(upstream, enforcement, inbox, dial::tcp());
         let body = move || runtime.block_on(keeper.keep(stopped));
         std::thread::Builder::new()
             .name("fusebox-link".into())
             .spawn(body)?;
-        Ok(Self {
-            status,
+        Ok(link)
+    }
+
+    /// A link, and what has to run for it.
+    fn prepare(
+        upstream: Upstream,
+        enforcement: Arc<Enforcement>,
+        inbox: mpsc::Receiver<Event>,
+        dial: Dial,
+    ) -> (Self, Keeper, oneshot::Receiver<Farewell>) {
+        let (stop, stopped) = oneshot::channel();
+        let link = Self {
+            board: Arc::clone(&upstream.board),
+            disk: upstream.writer.as_ref().map(Writer::disk),
             stop: Mutex::new(Some(stop)),
-        })
+        };
+        let urls = upstream
+            .servers
+            .iter()
+            .map(|server| server.uri().to_string());
+        let keeper = Keeper {
+            route: Route::new(upstream.servers.len()),
+            allegiance: Allegiance::new(urls),
+            upstream,
+            enforcement,
+            inbox,
+            dial,
+            reports: Reports::default(),
+        };
+        (link, keeper, stopped)
     }
 
     pub(crate) fn status(&self) -> Status {
-        self.status
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        Status {
+            disk_problem: self.disk.as_ref().and_then(Disk::problem),
+            ..self.board.status()
+        }
     }
 
-    /// Ends the link after a last report.
+    /// Ends the link after a last report, and waits for a write that is under way.
     pub(crate) async fn shutdown(&self) {
         let stop = self
             .stop
@@ -167,94 +190,99 @@ impl Link {
     }
 }
 
-/// The settings every connection to a server has.
-pub(crate) fn tuned(endpoint: Endpoint) -> Endpoint {
-    endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true)
-}
-
 /// What the link's thread owns.
 struct Keeper {
     upstream: Upstream,
     enforcement: Arc<Enforcement>,
     inbox: mpsc::Receiver<Event>,
-    status: Arc<Mutex<Status>>,
+    dial: Dial,
+    route: Route,
+    allegiance: Allegiance,
     reports: Reports,
 }
 
 impl Keeper {
     /// Keeps a session up until told to stop.
     async fn keep(mut self, mut stop: oneshot::Receiver<Farewell>) {
-        if self.upstream.servers.is_empty() {
-            self.idle(stop).await;
-            return;
+        let stopped = if self.upstream.servers.is_empty() {
+            self.idle(&mut stop).await
+        } else {
+            self.keep_session(&mut stop).await
+        };
+        self.set_connected(false);
+        self.upstream.board.disconnected(None);
+        if let Some(writer) = &self.upstream.writer {
+            // In vain if the disk hangs; whoever waits for the farewell waits no longer than this.
+            let _ = tokio::time::timeout_at(stopped.deadline, writer.settled()).await;
         }
-        let mut failures = 0_u32;
-        for turn in 0_usize.. {
-            let server = self.upstream.servers[turn % self.upstream.servers.len()].clone();
-            let end = match session::run(&mut self, &server, &mut stop).await {
-                Err(stopped) => {
-                    self.enforcement.context().metrics.connected(false);
-                    self.set_status(Status::default());
-                    return stopped.answer();
-                }
+        stopped.answer();
+    }
+
+    async fn keep_session(&mut self, stop: &mut oneshot::Receiver<Farewell>) -> Stopped {
+        loop {
+            let at = self.route.at();
+            let server = self.upstream.servers[at].clone();
+            let end = match session::run(self, at, &server, stop).await {
+                Err(stopped) => return stopped,
                 Ok(end) => end,
             };
-            failures = if end.lasted >= Some(SETTLED) {
-                0
-            } else {
-                failures.saturating_add(1)
-            };
             self.note_end(&server, &end);
-            let pause =
-                self.pause(failures) + end.retry_after.unwrap_or_default().min(LONGEST_DRAIN);
+            let random = self.enforcement.context().jitter.next();
+            let pause = self.route.leave(end.ending, random);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                _ = &mut stop => return,
+                farewell = &mut *stop => return Stopped::by(farewell.ok()),
             }
         }
     }
 
     /// Without a server there is nobody to tell.
-    async fn idle(mut self, mut stop: oneshot::Receiver<Farewell>) {
+    async fn idle(&mut self, stop: &mut oneshot::Receiver<Farewell>) -> Stopped {
         loop {
             tokio::select! {
-                _ = &mut stop => return,
-                event = self.inbox.recv() => if event.is_none() { return },
+                farewell = &mut *stop => return Stopped::by(farewell.ok()),
+                event = self.inbox.recv() => if event.is_none() { return Stopped::by(None) },
             }
         }
     }
 
-    /// Full jitter, so that a server that comes back is not met by all its processes at once.
-    fn pause(&self, failures: u32) -> Duration {
-        let longest = RECONNECT_BASE
-            .saturating_mul(1 << failures.min(16))
-            .min(RECONNECT_MAX);
-        let random = self.enforcement.context().jitter.next() >> 11;
-        #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
-        longest.mul_f64(random as f64 / (1_u64 << 53) as f64)
+    /// The address has welcomed this process and shows that store.
+    fn judge(&mut self, at: usize, shows: Incarnation) -> Verdict {
+        let held = self.held();
+        let verdict = self.allegiance.welcomed(at, shows, held, clock::now());
+        self.note_disagreement(held);
+        verdict
+    }
+
+    /// Told once as a disagreement begins, changes or ends.
+    fn note_disagreement(&self, held: Option<Incarnation>) {
+        let disagreement = self.allegiance.disagreement(held);
+        if !self.upstream.board.disagreement(disagreement.clone()) {
+            return;
+        }
+        match disagreement {
+            Some(text) => tracing::error!(target: "fusebox", "{text}"),
+            None => tracing::info!(target: "fusebox", "addresses agree again"),
+        }
+    }
+
+    fn held(&self) -> Option<Incarnation> {
+        self.enforcement.held().known.incarnation
     }
 
     fn note_end(&self, server: &Endpoint, end: &session::End) {
         let server = server.uri();
-        if end.lasted.is_some() {
-            tracing::warn!(target: "fusebox", %server, reason = %end.reason, "session ended; calls go on");
-        } else {
+        if end.ending == route::Ending::Failed {
             tracing::debug!(target: "fusebox", %server, reason = %end.reason, "no session");
+        } else {
+            tracing::warn!(target: "fusebox", %server, reason = %end.reason, "session ended; calls go on");
         }
-        self.enforcement.context().metrics.connected(false);
-        let last_problem = Some(format!("{server}: {}", end.reason));
-        self.set_status(Status {
-            connected_to: None,
-            last_problem,
-        });
+        self.set_connected(false);
+        let problem = format!("{server}: {}", end.reason);
+        self.upstream.board.disconnected(Some(problem));
     }
 
-    fn note_problem(&self, problem: String) {
-        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        status.last_problem = Some(problem);
-    }
-
-    fn set_status(&self, status: Status) {
-        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    fn set_connected(&self, connected: bool) {
+        self.enforcement.context().metrics.connected(connected);
     }
 }

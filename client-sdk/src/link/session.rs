@@ -1,13 +1,18 @@
 //! One session with one server, from the Hello to its end.
+//!
+//! A server is left when it has been silent for three heartbeat intervals, when it no longer reads,
+//! when it sends what is none, and when it belongs to another store than this process does: then
+//! before anything that it sends is looked at.
+
+mod hearing;
 
 use std::time::Duration;
 
 use fusebox_core::outcome::Transition;
-use fusebox_core::revision::Revision;
+use fusebox_core::revision::Incarnation;
 use fusebox_core::stats::TransitionReport;
-use fusebox_core::sync::{Applied, Ignored};
-use fusebox_proto::convert::session::{Declared, declared_to_wire, hello_to_wire, refusal_to_wire};
-use fusebox_proto::convert::snapshot::{required_incarnation, snapshot_from_wire};
+use fusebox_proto::convert::incarnation::incarnation_from_wire;
+use fusebox_proto::convert::session::{Declared, declared_to_wire, hello_to_wire};
 use fusebox_proto::convert::statistics::transition_to_wire;
 use fusebox_proto::convert::time::duration_from_wire;
 use fusebox_proto::v1;
@@ -15,12 +20,14 @@ use fusebox_proto::v1::connect_request::Message as Up;
 use fusebox_proto::v1::connect_response::Message as Down;
 use fusebox_proto::v1::sync_service_client::SyncServiceClient;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Endpoint;
 
-use super::{Event, FAREWELL, Farewell, Keeper, Status};
+use super::allegiance::Verdict;
+use super::route::Ending;
+use super::{Event, FAREWELL, Farewell, Keeper};
 use crate::clock;
 use crate::enforcement::local_layers;
 use crate::operation::Inner;
@@ -33,29 +40,39 @@ const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a server may leave a full outbox unread.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// The shortest interval a server can ask for.
+/// The shortest interval a server can ask for, and the longest.
 const MIN_INTERVAL: Duration = Duration::from_millis(10);
+const MAX_INTERVAL: Duration = Duration::from_secs(300);
 /// The other side is gone after that many heartbeat intervals of silence.
 const SILENT_HEARTBEATS: u32 = 3;
 /// The largest message accepted: twice the largest snapshot.
 const MAX_MESSAGE_BYTES: usize = 2 << 20;
 
-/// How a session ended.
+/// How a session ended, or why there was none.
 pub(super) struct End {
-    /// How long it was up; `None` if the server never accepted it.
-    pub(super) lasted: Option<Duration>,
+    pub(super) ending: Ending,
     pub(super) reason: String,
-    /// When the server wants it back.
-    pub(super) retry_after: Option<Duration>,
 }
 
 /// The program wants the link to end.
-pub(super) struct Stopped(Option<Farewell>);
+pub(super) struct Stopped {
+    farewell: Option<Farewell>,
+    /// Nobody waits for the end beyond it.
+    pub(super) deadline: Instant,
+}
 
 impl Stopped {
+    /// Just now; `None` if nobody waits for the end.
+    pub(super) fn by(farewell: Option<Farewell>) -> Self {
+        Self {
+            farewell,
+            deadline: Instant::now() + FAREWELL,
+        }
+    }
+
     /// Tells the program that the link has ended.
     pub(super) fn answer(self) {
-        if let Some(farewell) = self.0 {
+        if let Some(farewell) = self.farewell {
             // Nobody may be waiting any more.
             let _ = farewell.send(());
         }
@@ -70,49 +87,46 @@ enum Break {
 
 type Flow = Result<(), Break>;
 
-/// Runs one session to its end.
+/// Runs one session with the server at that place to its end.
 pub(super) async fn run(
     keeper: &mut Keeper,
+    at: usize,
     server: &Endpoint,
     stop: &mut oneshot::Receiver<Farewell>,
 ) -> Result<End, Stopped> {
     let opened = tokio::select! {
-        opened = open(keeper, server) => opened,
-        farewell = &mut *stop => return Err(Stopped(farewell.ok())),
+        opened = open(keeper, at, server) => opened,
+        farewell = &mut *stop => return Err(Stopped::by(farewell.ok())),
     };
     let mut session = match opened {
         Ok(session) => session,
         Err(reason) => {
             return Ok(End {
-                lasted: None,
+                ending: Ending::Failed,
                 reason,
-                retry_after: None,
             });
         }
     };
-    let connected_to = Some(server.uri().to_string());
-    session.keeper.set_status(Status {
-        connected_to,
-        last_problem: None,
-    });
-    session.keeper.enforcement.context().metrics.connected(true);
     let welcomed = Instant::now();
     let ended = tokio::select! {
         ended = session.converse() => ended,
         farewell = &mut *stop => {
-            // Whoever waits for the farewell waits no longer than this.
-            let _ = tokio::time::timeout(FAREWELL, session.say_farewell()).await;
-            return Err(Stopped(farewell.ok()));
+            let stopped = Stopped::by(farewell.ok());
+            let _ = timeout_at(stopped.deadline, session.say_farewell()).await;
+            return Err(stopped);
         }
     };
-    let (reason, retry_after) = match ended {
-        Break::Lost(reason) => (reason, None),
-        Break::Drained(delay) => ("the server asked to go elsewhere".into(), Some(delay)),
-    };
-    Ok(End {
-        lasted: Some(welcomed.elapsed()),
-        reason,
-        retry_after,
+    keeper.allegiance.reached(at, clock::now());
+    let lasted = welcomed.elapsed();
+    Ok(match ended {
+        Break::Lost(reason) => End {
+            ending: Ending::Lost { lasted },
+            reason,
+        },
+        Break::Drained(delay) => End {
+            ending: Ending::Drained { lasted, delay },
+            reason: "the server asked to go elsewhere".into(),
+        },
     })
 }
 
@@ -123,30 +137,32 @@ struct Session<'a> {
     report: Interval,
     heartbeat: Interval,
     last_heard: Instant,
+    /// The store that the Welcome showed and that was judged.
+    shows: Option<Incarnation>,
+    /// What is held is what this server has: it has said so, and has sent nothing else since.
+    in_step: bool,
 }
 
-/// Connects, says Hello and waits for the Welcome.
-async fn open<'a>(keeper: &'a mut Keeper, server: &Endpoint) -> Result<Session<'a>, String> {
-    let channel = server.connect().await.map_err(|error| full_text(&error))?;
-    let mut client = SyncServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
-    let (outbox, requests) = mpsc::channel(OUTBOX);
-    outbox
-        .try_send(request(Up::Hello(hello(keeper))))
-        .map_err(|error| error.to_string())?;
-    let open = async {
-        let response = client.connect(ReceiverStream::new(requests)).await?;
-        let mut inbound = response.into_inner();
-        let first = inbound.message().await?;
-        Ok::<_, tonic::Status>((inbound, first))
-    };
-    let opened = tokio::time::timeout(WELCOME_TIMEOUT, open).await;
-    let (inbound, first) = opened
-        .map_err(|_| format!("no welcome within {WELCOME_TIMEOUT:?}"))?
-        .map_err(|status| describe(&status))?;
-    let Some(Down::Welcome(welcome)) = first.and_then(|response| response.message) else {
-        return Err("the server's first message was no welcome".into());
-    };
+/// Connects, says Hello, waits for the Welcome and judges it.
+async fn open<'a>(
+    keeper: &'a mut Keeper,
+    at: usize,
+    server: &Endpoint,
+) -> Result<Session<'a>, String> {
+    let greeted = greet(keeper, server).await;
+    let (outbox, inbound, welcome, shows) =
+        greeted.inspect_err(|_| keeper.allegiance.missed(at))?;
+    // A server that does not say which store it has cannot be told from a good one.
+    if let Some(shows) = shows
+        && keeper.judge(at, shows) == Verdict::Leave
+    {
+        return Err(format!(
+            "it has store {shows}, and another address has the one that is followed"
+        ));
+    }
     keeper.reports.start_over();
+    keeper.upstream.board.connected(server.uri().to_string());
+    keeper.set_connected(true);
     tracing::info!(target: "fusebox", server = %server.uri(), session = welcome.session, "connected");
     Ok(Session {
         keeper,
@@ -155,7 +171,41 @@ async fn open<'a>(keeper: &'a mut Keeper, server: &Endpoint) -> Result<Session<'
         report: ticks(welcome.report_interval.as_ref()),
         heartbeat: ticks(welcome.heartbeat_interval.as_ref()),
         last_heard: Instant::now(),
+        shows,
+        in_step: false,
     })
+}
+
+type Greeted = (
+    mpsc::Sender<v1::ConnectRequest>,
+    Streaming<v1::ConnectResponse>,
+    v1::Welcome,
+    Option<Incarnation>,
+);
+
+async fn greet(keeper: &Keeper, server: &Endpoint) -> Result<Greeted, String> {
+    let channel = (keeper.dial)(server.clone()).await?;
+    let mut client = SyncServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let (outbox, requests) = mpsc::channel(OUTBOX);
+    outbox
+        .try_send(request(Up::Hello(hello(keeper))))
+        .map_err(|error| error.to_string())?;
+    let greet = async {
+        let response = client.connect(ReceiverStream::new(requests)).await?;
+        let mut inbound = response.into_inner();
+        let first = inbound.message().await?;
+        Ok::<_, tonic::Status>((inbound, first))
+    };
+    let greeted = tokio::time::timeout(WELCOME_TIMEOUT, greet).await;
+    let (inbound, first) = greeted
+        .map_err(|_| format!("no welcome within {WELCOME_TIMEOUT:?}"))?
+        .map_err(|status| describe(&status))?;
+    let Some(Down::Welcome(welcome)) = first.and_then(|response| response.message) else {
+        return Err("the server's first message was no welcome".into());
+    };
+    let shows = incarnation_from_wire(&welcome.incarnation);
+    let shows = shows.map_err(|error| format!("bad welcome: incarnation {error}"))?;
+    Ok((outbox, inbound, welcome, shows))
 }
 
 fn hello(keeper: &Keeper) -> v1::Hello {
@@ -166,6 +216,7 @@ fn hello(keeper: &Keeper) -> v1::Hello {
 impl Session<'_> {
     /// Listens and reports until the session breaks.
     async fn converse(&mut self) -> Break {
+        let patience = self.heartbeat.period() * SILENT_HEARTBEATS;
         let mut flow = self.introduce().await;
         loop {
             if let Err(broken) = flow {
@@ -177,7 +228,10 @@ impl Session<'_> {
                 message = self.inbound.message() => self.hear(message).await,
                 event = self.keeper.inbox.recv() => self.tell(event).await,
                 _ = self.report.tick() => self.send_report().await,
-                _ = self.heartbeat.tick() => self.beat().await,
+                _ = self.heartbeat.tick() => self.send(Up::Heartbeat(v1::Heartbeat {})).await,
+                () = sleep_until(self.last_heard + patience) => {
+                    Err(Break::Lost(format!("silent for {patience:?}")))
+                }
             };
         }
     }
@@ -201,104 +255,6 @@ impl Session<'_> {
         if self.send_report().await.is_ok() {
             drop(self.outbox);
             while let Ok(Some(_)) = self.inbound.message().await {}
-        }
-    }
-
-    async fn hear(&mut self, message: Result<Option<v1::ConnectResponse>, tonic::Status>) -> Flow {
-        self.last_heard = Instant::now();
-        let response = message.map_err(|status| Break::Lost(describe(&status)))?;
-        let response = response.ok_or_else(|| Break::Lost("the server ended the stream".into()))?;
-        match response.message {
-            Some(Down::Snapshot(snapshot)) => self.take_over(snapshot).await,
-            Some(Down::UpToDate(current)) => self.confirm(&current).await,
-            Some(Down::Drain(drain)) => {
-                let delay = drain
-                    .delay
-                    .as_ref()
-                    .and_then(|delay| duration_from_wire(delay).ok());
-                Err(Break::Drained(delay.unwrap_or_default()))
-            }
-            // A message this SDK does not know is for a newer one.
-            Some(Down::Welcome(_) | Down::ReportAck(_) | Down::Heartbeat(_)) | None => Ok(()),
-        }
-    }
-
-    async fn take_over(&mut self, snapshot: v1::Snapshot) -> Flow {
-        let received = match snapshot_from_wire(&snapshot) {
-            Ok(received) => received,
-            Err(violations) => return Err(Break::Lost(format!("bad snapshot: {violations}"))),
-        };
-        match self.keeper.enforcement.receive(received) {
-            Ok(applied) => {
-                let acknowledged = self.acknowledge(&applied).await;
-                // Even if the server has just gone: it is in force, and will not be sent again.
-                self.keep(snapshot);
-                acknowledged
-            }
-            Err(ignored) => self.pass_over(&ignored),
-        }
-    }
-
-    async fn confirm(&mut self, current: &v1::UpToDate) -> Flow {
-        let incarnation = required_incarnation(&current.incarnation)
-            .map_err(|violations| Break::Lost(format!("bad up-to-date: {violations}")))?;
-        match self
-            .keeper
-            .enforcement
-            .confirm(incarnation, Revision(current.revision))
-        {
-            Ok(applied) => {
-                self.send(Up::Ack(v1::Ack {
-                    revision: applied.revision.0,
-                }))
-                .await
-            }
-            Err(ignored) => self.pass_over(&ignored),
-        }
-    }
-
-    /// Tells what is not enforced, then that the rest is.
-    async fn acknowledge(&mut self, applied: &Applied) -> Flow {
-        let revision = applied.revision.0;
-        let refusals = self.keeper.enforcement.held().refusals;
-        for refusal in &refusals {
-            tracing::error!(
-                target: "fusebox",
-                policy = refusal.policy, field = refusal.field, reason = refusal.reason, revision,
-                "cannot enforce a policy; its last good version stays"
-            );
-        }
-        if applied.new_incarnation {
-            tracing::warn!(target: "fusebox", revision, "the server's store is another one now; followed");
-        }
-        self.keeper
-            .enforcement
-            .context()
-            .metrics
-            .config_update(refusals.is_empty());
-        if !refusals.is_empty() {
-            let refusals = refusals.iter().map(refusal_to_wire).collect();
-            self.send(Up::Nack(v1::Nack { revision, refusals })).await?;
-        }
-        self.send(Up::Ack(v1::Ack { revision })).await
-    }
-
-    /// What was held stays in force. It is not acknowledged, so the server sees it, too, and ends
-    /// the session in time.
-    fn pass_over(&self, ignored: &Ignored) -> Flow {
-        tracing::error!(target: "fusebox", reason = %ignored, "passed over a snapshot");
-        self.keeper.note_problem(ignored.to_string());
-        Ok(())
-    }
-
-    fn keep(&self, snapshot: v1::Snapshot) {
-        let Some(cache) = &self.keeper.upstream.cache else {
-            return;
-        };
-        let stand_ins = self.keeper.enforcement.stand_ins();
-        if let Err(error) = cache.save(snapshot, &stand_ins) {
-            let path = cache.path().display();
-            tracing::error!(target: "fusebox", %path, %error, "cannot write the policies down");
         }
     }
 
@@ -347,14 +303,6 @@ impl Session<'_> {
         self.send(Up::StatsReport(report)).await
     }
 
-    async fn beat(&mut self) -> Flow {
-        let patience = self.heartbeat.period() * SILENT_HEARTBEATS;
-        if self.last_heard.elapsed() > patience {
-            return Err(Break::Lost(format!("silent for {patience:?}")));
-        }
-        self.send(Up::Heartbeat(v1::Heartbeat {})).await
-    }
-
     /// A server that does not read for so long is as good as gone.
     async fn send(&self, message: Up) -> Flow {
         let sent = self
@@ -373,7 +321,11 @@ const fn request(message: Up) -> v1::ConnectRequest {
 
 fn ticks(period: Option<&prost_types::Duration>) -> Interval {
     let period = period.and_then(|period| duration_from_wire(period).ok());
-    let mut ticks = interval(period.unwrap_or(DEFAULT_INTERVAL).max(MIN_INTERVAL));
+    let mut ticks = interval(
+        period
+            .unwrap_or(DEFAULT_INTERVAL)
+            .clamp(MIN_INTERVAL, MAX_INTERVAL),
+    );
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.reset();
     ticks
@@ -381,15 +333,4 @@ fn ticks(period: Option<&prost_types::Duration>) -> Interval {
 
 fn describe(status: &tonic::Status) -> String {
     format!("{:?}: {}", status.code(), status.message())
-}
-
-/// An error with its causes, which is where transport errors keep what happened.
-fn full_text(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
 }

@@ -267,6 +267,11 @@ fn in_words(health: &Health) -> Value {
     json!({
         "event": "health",
         "connected": health.connected_to.is_some(),
+        "connected_to": health.connected_to,
+        "reconnects": health.reconnects,
+        "confirmed": health.staleness.is_some(),
+        "disagreement": health.disagreement,
+        "disk_problem": health.disk_problem,
         "problem": health.last_problem,
         "source": match health.source {
             PolicySource::Defaults => "defaults",
