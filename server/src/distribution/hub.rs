@@ -6,8 +6,7 @@
 //! whose snapshot it leaves as it was.
 //!
 //! Invariants: an audience is known to history exactly while it has a channel here, and it has a
-//! channel exactly while somebody listens; what a channel holds is history's snapshot, or one with
-//! the same digest.
+//! channel exactly while somebody listens; what a channel holds is history's snapshot.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -95,7 +94,9 @@ impl Hub {
         self.lock().apply(write)
     }
 
-    /// Starts again from the state at `revision`; tells every audience for which it is news.
+    /// Starts again from the state at `revision`; tells every audience for which it is news. That
+    /// a set is as it was is news, too: whoever has seen another one meanwhile, from another server,
+    /// is held by this one for ahead until it tells of a later revision.
     pub(super) fn rebuild(&self, revision: Revision, policies: Vec<Arc<Stored>>) -> usize {
         let history = History::new(self.incarnation, self.adopted, revision, policies);
         self.lock().rebuild(history)
@@ -130,12 +131,12 @@ impl State {
     }
 
     fn rebuild(&mut self, mut history: History) -> usize {
-        let held = |channel: &watch::Sender<Arc<Edition>>| channel.borrow().snapshot.digest;
+        let held = |channel: &watch::Sender<Arc<Edition>>| channel.borrow().snapshot.revision;
         let channels = self.channels.iter();
         let news: Vec<_> = channels
             .map(|(audience, channel)| (audience.clone(), held(channel)))
             .map(|(audience, held)| (history.snapshot(&audience), audience, held))
-            .filter(|(snapshot, _, held)| snapshot.digest != *held)
+            .filter(|(snapshot, _, held)| snapshot.revision != *held)
             .collect();
         self.history = history;
         for (snapshot, audience, _) in &news {
