@@ -60,6 +60,9 @@ pub(crate) struct Weather {
     lowest: u32,
     /// One service and two policies, so that sets come back to what they were.
     pub(crate) crowded: bool,
+    /// Servers do not look at what a Hello tells of, so that a process has to see by itself what is
+    /// old.
+    pub(crate) blunt: bool,
     /// One write in so many deletes.
     deletes: u64,
 }
@@ -67,15 +70,19 @@ pub(crate) struct Weather {
 impl Weather {
     pub(crate) fn pick(dice: &mut Dice) -> Self {
         let some = dice.pick(1..4);
-        let kinds = KINDS.iter().copied();
+        let crowded = dice.one_in(3);
+        let of_crowds = [Kind::Slow, Kind::Drain];
+        let blows = |kind: &Kind| dice.pick(0..4) < some || crowded && of_crowds.contains(kind);
+        let kinds: Vec<_> = KINDS.iter().copied().filter(blows).collect();
         Self {
             lasts: dice.pick(20_000..90_000),
-            kinds: kinds.filter(|_| dice.pick(0..4) < some).collect(),
+            kinds,
             between_faults: dice.pick(300..6000),
             between_writes: dice.pick(200..6000),
             highest: if dice.one_in(4) { 1 } else { SCHEMA },
             lowest: if dice.one_in(4) { SCHEMA } else { 1 },
-            crowded: dice.one_in(3),
+            crowded,
+            blunt: dice.one_in(5),
             deletes: dice.pick(2..6),
         }
     }

@@ -2,7 +2,7 @@
 //! down; as the SDK's link does.
 
 use fusebox_core::revision::Revision;
-use fusebox_core::sync::Ignored;
+use fusebox_core::sync::{Ignored, Known};
 use fusebox_proto::convert::session::refusal_to_wire;
 use fusebox_proto::convert::snapshot::{required_incarnation, snapshot_from_wire_as};
 use fusebox_proto::v1;
@@ -146,15 +146,18 @@ impl World {
         Ok(())
     }
 
-    /// It must have a reason, and change nothing.
+    /// It must have a reason, and change nothing. Nobody is sent what is old, unless its server does
+    /// not know what it holds.
     fn pass_over(&mut self, process: usize, ignored: &Ignored) -> Verdict {
         self.tally.passed_over += 1;
         self.say(|| format!("p{process}: passes over: {ignored}"));
         let it = &self.processes[process];
         it.witness.enforces(&it.replica)?;
+        let untold = self.weather.blunt || it.replica.known() == Known::nothing();
         match ignored {
-            Ignored::Corrupt { .. } => Err(format!("was sent what is corrupt: {ignored}")),
-            Ignored::Stale { .. } | Ignored::EmptyIncarnation { .. } => Ok(()),
+            Ignored::EmptyIncarnation { .. } => Ok(()),
+            Ignored::Stale { .. } if untold => Ok(()),
+            Ignored::Stale { .. } | Ignored::Corrupt { .. } => Err(format!("was sent {ignored}")),
         }
     }
 

@@ -151,6 +151,11 @@ impl World {
             self.hang_up(older, End::Server, false);
             self.forget(older);
         }
+        let (known, refusals) = if self.weather.blunt {
+            (Known::nothing(), Vec::new())
+        } else {
+            (known, refusals)
+        };
         let audience = Audience {
             namespace: identity.key.namespace.clone(),
             service: identity.key.service.clone(),
