@@ -51,6 +51,7 @@ enum Kind {
 
 #[derive(Debug)]
 pub(crate) struct Weather {
+    /// The longest storm.
     pub(crate) lasts: Millis,
     kinds: Vec<Kind>,
     between_faults: Millis,
@@ -75,7 +76,7 @@ impl Weather {
         let blows = |kind: &Kind| dice.pick(0..4) < some || crowded && of_crowds.contains(kind);
         let kinds: Vec<_> = KINDS.iter().copied().filter(blows).collect();
         Self {
-            lasts: dice.pick(20_000..90_000),
+            lasts: dice.pick(5000..30_000),
             kinds,
             between_faults: dice.pick(300..6000),
             between_writes: dice.pick(200..6000),

@@ -129,7 +129,12 @@ impl World {
         it.failures = 0;
         let refusals: Vec<_> = it.replica.refusals().map(refusal_to_wire).collect();
         let stand_ins: Vec<_> = it.replica.stand_ins().cloned().collect();
-        it.disk.pending = Some(File::new(sent, &stand_ins, it.schema, it.witness.model()));
+        it.disk.pending = Some(File::new(
+            sent,
+            &stand_ins,
+            it.schema,
+            it.witness.model(revision),
+        ));
         let run = it.run;
         self.tally.refusals += refusals.len() as u64;
         self.tally.new_lives += u64::from(applied.new_incarnation);

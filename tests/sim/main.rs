@@ -50,7 +50,7 @@ use tally::Tally;
 use world::World;
 
 /// How many seeds the short form takes.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 300;
 /// Lines of a failing seed's trace that are shown unasked.
 const SHOWN: usize = 60;
 

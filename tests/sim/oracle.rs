@@ -54,9 +54,13 @@ impl Witness {
         }
     }
 
-    pub(crate) fn model(&self) -> Model {
+    /// What it holds, as it came at `revision`.
+    pub(crate) fn model(&self, revision: Revision) -> Model {
         Model {
-            held: self.held,
+            held: Known {
+                revision,
+                ..self.held
+            },
             enforced: self.enforced.clone(),
         }
     }
@@ -122,7 +126,7 @@ impl Witness {
         self.enforces(replica)?;
         let refused = replica.refusals();
         let refused = refused.map(|refusal| (refusal.policy.as_str(), refusal.revision));
-        self.refuses(&truth, refused.collect())
+        self.refuses(&truth, &refused.collect())
     }
 
     /// It was told that what it holds is current.
@@ -173,7 +177,7 @@ impl Witness {
         }
         let refused = refused.iter();
         let refused = refused.map(|it| (it.policy.as_str(), it.revision));
-        self.refuses(&truth, refused.collect())
+        self.refuses(&truth, &refused.collect())
     }
 
     /// Nothing is under way any more: it holds what the store holds.
@@ -227,13 +231,13 @@ impl Witness {
         }
     }
 
-    fn refuses(&self, truth: &[Arc<Stored>], refused: BTreeSet<(&str, Revision)>) -> Verdict {
+    fn refuses(&self, truth: &[Arc<Stored>], refused: &BTreeSet<(&str, Revision)>) -> Verdict {
         let beyond = truth.iter();
         let beyond = beyond.filter(|stored| stored.policy.schema() > self.schema);
         let wanted: BTreeSet<_> = beyond
             .map(|stored| (stored.policy.id().name.as_str(), stored.revision))
             .collect();
-        claim(refused == wanted, || {
+        claim(*refused == wanted, || {
             format!("has {refused:?} down as refused instead of {wanted:?}")
         })
     }

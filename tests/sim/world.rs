@@ -13,6 +13,10 @@ use super::server::Server;
 use super::store::Store;
 use super::tally::Tally;
 
+/// How often everything breaks and comes to rest: what only the next write would put right shows at
+/// rest.
+const STORMS: u32 = 4;
+
 /// How long everything that is still under way takes at most once nothing breaks any more: a snapshot
 /// that is never acknowledged, a stream that is silent, the longest pauses between.
 const QUIET: Millis = 150_000;
@@ -63,7 +67,7 @@ impl World {
         }
     }
 
-    /// From the first start through faults to rest, and once more after what was refused is mended.
+    /// From the first start through storms to rest, and once more after what was refused is mended.
     pub(crate) fn run(&mut self) -> Verdict {
         for server in 0..self.servers.len() {
             self.plan(0..500, Event::Start { server });
@@ -71,13 +75,16 @@ impl World {
         for process in 0..self.processes.len() {
             self.plan(0..2000, Event::Begin { process });
         }
-        self.plan(0..1000, Event::Write);
-        self.plan(0..1000, Event::Fault);
-        self.pass(self.weather.lasts)?;
-        self.calm()?;
-        self.pass(QUIET)?;
-        self.say(|| "everything must be settled now".into());
-        self.is_settled()?;
+        for _ in 0..STORMS {
+            self.plan(0..1000, Event::Write);
+            self.plan(0..1000, Event::Fault);
+            let lasts = self.dice.pick(2000..self.weather.lasts);
+            self.pass(lasts)?;
+            self.calm()?;
+            self.pass(QUIET)?;
+            self.say(|| "everything must be settled now".into());
+            self.is_settled()?;
+        }
         self.mend()?;
         self.pass(QUIET)?;
         self.say(|| "everything must be settled and nothing refused now".into());
