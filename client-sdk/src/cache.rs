@@ -22,11 +22,11 @@ use std::path::{Path, PathBuf};
 
 use fusebox_core::key::{Namespace, Service};
 use fusebox_core::policy::Policy;
+use fusebox_core::policy::field::SCHEMA;
 use fusebox_core::revision::{Incarnation, Revision};
 use fusebox_core::sync::Replica;
 use fusebox_proto::convert::incarnation::incarnation_from_wire;
-use fusebox_proto::convert::policy::{policy_from_wire, policy_to_wire};
-use fusebox_proto::convert::snapshot::snapshot_from_wire;
+use fusebox_proto::convert::last_known_good::{last_known_good_from_wire, last_known_good_to_wire};
 use fusebox_proto::store_v1::LastKnownGood;
 use fusebox_proto::v1;
 use prost::Message;
@@ -103,11 +103,8 @@ impl Cache {
         if let Some(newer) = self.newer_than(&good.snapshot) {
             return Ok(Saved::NewerStays(newer));
         }
-        let body = LastKnownGood {
-            snapshot: Some(good.snapshot.clone()),
-            stand_ins: good.stand_ins.iter().map(policy_to_wire).collect(),
-        }
-        .encode_to_vec();
+        let body = last_known_good_to_wire(good.snapshot.clone(), &good.stand_ins, SCHEMA);
+        let body = body.encode_to_vec();
         // One name is enough under the lock, and what a crash leaves of it is written over.
         let temporary = self.path.with_extension("new");
         let written = write(&temporary, &body).and_then(|()| fs::rename(&temporary, &self.path));
@@ -167,14 +164,7 @@ fn decode(bytes: &[u8]) -> Result<Replica, String> {
         return Err("its checksum does not match".into());
     }
     let saved = LastKnownGood::decode(body).map_err(|error| error.to_string())?;
-    let snapshot = saved.snapshot.ok_or("it holds no snapshot")?;
-    let received = snapshot_from_wire(&snapshot).map_err(|violations| violations.to_string())?;
-    // A stand-in this build cannot enforce any more is as good as none.
-    let stand_ins = saved
-        .stand_ins
-        .iter()
-        .filter_map(|wire| policy_from_wire(wire).ok());
-    Replica::restore(received, stand_ins).map_err(|ignored| ignored.to_string())
+    last_known_good_from_wire(&saved, SCHEMA).map_err(|unusable| unusable.to_string())
 }
 
 /// `name` with everything that could mean something to a file system as %XX.

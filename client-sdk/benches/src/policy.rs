@@ -14,8 +14,9 @@ use std::path::Path;
 
 use fusebox::{Fusebox, PolicySource};
 use fusebox_core::key::{Namespace, PolicyId, PolicyName};
+use fusebox_core::policy::field::SCHEMA;
 use fusebox_core::revision::{Digest, Revision};
-use fusebox_proto::store_v1::LastKnownGood;
+use fusebox_proto::convert::last_known_good::last_known_good_to_wire;
 use fusebox_proto::v1::{self, window::Shape};
 use prost::Message;
 
@@ -41,11 +42,7 @@ pub(crate) fn instance() -> Result<Fusebox, Box<dyn Error>> {
 }
 
 fn leave_behind(directory: &Path) -> Result<(), Box<dyn Error>> {
-    let body = LastKnownGood {
-        snapshot: Some(snapshot()?),
-        stand_ins: Vec::new(),
-    };
-    let body = body.encode_to_vec();
+    let body = last_known_good_to_wire(snapshot()?, [], SCHEMA).encode_to_vec();
     let mut file = b"FUSEBOX1".to_vec();
     file.extend(crc32fast::hash(&body).to_le_bytes());
     file.extend(body);

@@ -116,6 +116,8 @@ pub enum Ignored {
 #[derive(Clone, Debug)]
 pub struct Replica {
     known: Known,
+    /// Of what `known` tells, some may be missing here.
+    incomplete: bool,
     policies: BTreeMap<PolicyId, Held>,
 }
 
@@ -129,6 +131,7 @@ impl Default for Replica {
     fn default() -> Self {
         Self {
             known: Known::nothing(),
+            incomplete: false,
             policies: BTreeMap::new(),
         }
     }
@@ -153,15 +156,26 @@ impl Replica {
         };
         let mut replica = Self {
             known: Known::nothing(),
+            incomplete: false,
             policies: stand_ins.into_iter().map(stand_in).collect(),
         };
         replica.receive(received)?;
         Ok(replica)
     }
 
+    /// Has a server send the whole set again: of what was written down some could not be read as it
+    /// was meant, though it could be if it came anew. What is held stays in force until then.
+    pub const fn ask_anew(&mut self) {
+        self.incomplete = true;
+    }
+
     /// What to tell a server.
-    pub fn known(&self) -> Known {
-        self.known
+    pub const fn known(&self) -> Known {
+        if self.incomplete {
+            Known::nothing()
+        } else {
+            self.known
+        }
     }
 
     /// The policies in force.
@@ -196,11 +210,17 @@ impl Replica {
         }
         changed |= !before.is_empty();
         let new_incarnation = self.known.incarnation.is_some() && !same_life;
+        let floor = if same_life {
+            self.known.revision
+        } else {
+            Revision::ZERO
+        };
         self.known = Known {
             incarnation: Some(received.incarnation),
-            revision: received.revision,
+            revision: received.revision.max(floor),
             digest: received.digest,
         };
+        self.incomplete = false;
         Ok(Applied {
             revision: received.revision,
             changed,
@@ -237,7 +257,10 @@ impl Replica {
             });
         }
         let held = self.known.revision;
-        if same_life && received.revision < held {
+        // The set that is held may come with an earlier revision since which it is the same: servers
+        // count from when they began to look.
+        let same_set = received.digest == self.known.digest;
+        if same_life && received.revision < held && !same_set {
             return Err(Ignored::Stale {
                 received: received.revision,
                 held,
@@ -431,6 +454,31 @@ mod tests {
         assert_eq!(names(&replica), ["a", "b"]);
         assert_eq!(replica.known().revision, Revision(4));
         assert_eq!(replica.refusals().count(), 1);
+    }
+
+    #[test]
+    fn what_was_written_down_in_part_stays_in_force_and_is_asked_for_anew() {
+        let mut snapshot = received(4, &[("a", 4), ("b", 2)]);
+        refused(&mut snapshot.entries[0]);
+        let mut replica = Replica::restore(snapshot, [policy("a")]).unwrap();
+        replica.ask_anew();
+        assert_eq!(names(&replica), ["a", "b"]);
+        assert_eq!(replica.known(), Known::nothing(), "so that all of it comes");
+        let older = replica.receive(received(3, &[("b", 2)]));
+        assert!(matches!(older, Err(Ignored::Stale { .. })));
+        assert_eq!(replica.known(), Known::nothing());
+        replica.receive(received(4, &[("a", 4), ("b", 2)])).unwrap();
+        assert_eq!(replica.known().revision, Revision(4));
+        assert_eq!(replica.refusals().count(), 0);
+    }
+
+    #[test]
+    fn the_set_that_is_held_may_come_again_with_an_earlier_revision_and_is_not_older_for_that() {
+        let mut replica = Replica::default();
+        replica.receive(received(5, &[("a", 1)])).unwrap();
+        let applied = replica.receive(received(3, &[("a", 1)])).unwrap();
+        assert_eq!((applied.revision, applied.changed), (Revision(3), false));
+        assert_eq!(replica.known().revision, Revision(5));
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! | [`explain`] | which rules an operation ends up with, and why |
 //! | [`mask`] | a partial update, onto what is there |
 //! | [`snapshot`] | what a server sends to a process |
+//! | [`last_known_good`] | what a process writes down of that |
 //! | [`session`], `layer` | what a process says of itself, of what it refuses and of what it sets |
 //! | [`statistics`] | what a process has counted |
 //! | [`kind`], [`incarnation`], [`time`] | the words they share |
@@ -19,6 +20,7 @@
 pub mod explain;
 pub mod incarnation;
 pub mod kind;
+pub mod last_known_good;
 mod layer;
 pub mod mask;
 pub mod policy;

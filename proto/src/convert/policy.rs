@@ -54,9 +54,14 @@ pub fn policy_to_wire(policy: &Policy) -> v1::Policy {
 /// refused, because a part of it may have been lost in decoding; so is any that its own rules
 /// refuse.
 pub fn stored_from_wire(wire: &v1::Policy) -> Result<Stored, Violations> {
-    if wire.schema > SCHEMA {
+    stored_from_wire_as(wire, SCHEMA)
+}
+
+/// Likewise, as read by a build that can enforce no more than `schema`.
+pub fn stored_from_wire_as(wire: &v1::Policy, schema: u32) -> Result<Stored, Violations> {
+    if wire.schema > schema {
         let mut found = Violations::none();
-        let bound = format!("must be at most {SCHEMA}, the highest known here");
+        let bound = format!("must be at most {schema}, the highest known here");
         found.add("schema", wire.schema, bound);
         return Err(found);
     }

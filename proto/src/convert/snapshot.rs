@@ -5,21 +5,28 @@
 //! enforced is an entry of its own and leaves its siblings alone.
 
 use fusebox_core::policy::Violations;
+use fusebox_core::policy::field::SCHEMA;
 use fusebox_core::revision::{Digest, Incarnation, Revision};
 use fusebox_core::sync::{Entry, Received, Refusal, Snapshot};
 
 use super::incarnation::{incarnation_from_wire, incarnation_to_wire};
-use super::policy::{policy_id_from_wire, stored_from_wire, stored_to_wire};
+use super::policy::{policy_id_from_wire, stored_from_wire_as, stored_to_wire};
 use crate::v1;
 
 /// A snapshot off the wire or the disk, each policy converted or refused by name.
 pub fn snapshot_from_wire(wire: &v1::Snapshot) -> Result<Received, Violations> {
+    snapshot_from_wire_as(wire, SCHEMA)
+}
+
+/// Likewise, as read by a build that can enforce no more than `schema`.
+pub fn snapshot_from_wire_as(wire: &v1::Snapshot, schema: u32) -> Result<Received, Violations> {
+    let entries = wire.policies.iter().map(|policy| entry(policy, schema));
     Ok(Received {
         incarnation: required_incarnation(&wire.incarnation)?,
         adopted: wire.adopted,
         revision: Revision(wire.revision),
         digest: Digest(wire.digest),
-        entries: wire.policies.iter().map(entry).collect::<Result<_, _>>()?,
+        entries: entries.collect::<Result<_, _>>()?,
     })
 }
 
@@ -46,12 +53,12 @@ pub fn required_incarnation(wire: &[u8]) -> Result<Incarnation, Violations> {
     incarnation.flatten().ok_or(found)
 }
 
-fn entry(wire: &v1::Policy) -> Result<Entry, Violations> {
+fn entry(wire: &v1::Policy, schema: u32) -> Result<Entry, Violations> {
     let refuse = |violations| refusal(wire, &violations);
     Ok(Entry {
         id: policy_id_from_wire(&wire.namespace, &wire.name)?,
         revision: Revision(wire.revision),
-        policy: stored_from_wire(wire)
+        policy: stored_from_wire_as(wire, schema)
             .map(|stored| stored.policy)
             .map_err(refuse),
     })

@@ -7,8 +7,7 @@
 //! [`pushing`](super::pushing).
 //!
 //! Invariants: an audience is known to history exactly while it has a crowd here, and it has a
-//! crowd exactly while somebody is in it; what a crowd holds is history's snapshot, or one with the
-//! same digest.
+//! crowd exactly while somebody is in it; what a crowd holds is history's snapshot.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -127,6 +126,8 @@ impl Hub {
     }
 
     /// Starts again from the state at `revision`; the answer is for how many audiences it is news.
+    /// That a set is as it was is news, too: whoever has seen another one meanwhile, from another
+    /// server, is held by this one for ahead until it tells of a later revision.
     pub(super) fn rebuild(&self, revision: Revision, policies: Vec<Arc<Stored>>) -> usize {
         let history = History::new(self.incarnation, self.adopted, revision, policies);
         let touched = self.lock().rebuild(history);
@@ -187,12 +188,12 @@ impl State {
     }
 
     fn rebuild(&mut self, mut history: History) -> usize {
-        let held = |crowd: &Crowd| crowd.edition().snapshot.digest;
+        let held = |crowd: &Crowd| crowd.edition().snapshot.revision;
         let crowds = self.crowds.iter();
         let news: Vec<_> = crowds
             .map(|(audience, crowd)| (audience.clone(), held(crowd)))
             .map(|(audience, held)| (history.snapshot(&audience), audience, held))
-            .filter(|(snapshot, _, held)| snapshot.digest != *held)
+            .filter(|(snapshot, _, held)| snapshot.revision != *held)
             .collect();
         self.history = history;
         let audiences = news.len();

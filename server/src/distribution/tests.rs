@@ -6,10 +6,11 @@ use fusebox_core::key::{Labels, Namespace, PolicyId, Service};
 use fusebox_core::policy::rules::Rules;
 use fusebox_core::policy::selector::{Glob, Selector};
 use fusebox_core::policy::{Draft, Policy, Stored};
-use fusebox_core::revision::{Incarnation, Revision};
-use fusebox_core::sync::Audience;
+use fusebox_core::revision::{Digest, Incarnation, Revision};
+use fusebox_core::sync::{Audience, Known};
 
 use super::hub::{Edition, Membership};
+use super::standing::{Dispatch, Standing};
 use super::*;
 use crate::store::{
     Cause, Committed, Expect, Proposal, Provenance, Retention, Step, Version, WATCH_EVENTS, memory,
@@ -137,7 +138,8 @@ async fn taken_anew_the_state_is_told_to_those_for_whom_it_is_news() {
     let (_checkout, before) = join(&hub, "checkout");
     let (_search, _) = join(&hub, "search");
     let policies = vec![stored("a", "checkout", 5), stored("b", "other", 6)];
-    assert_eq!(hub.rebuild(Revision(6), policies), 1);
+    assert_eq!(hub.rebuild(Revision(6), policies.clone()), 2);
+    assert_eq!(hub.rebuild(Revision(6), policies), 0, "no news");
     let (_bell, after) = hub.next().await;
     assert_ne!(after.snapshot.digest, before.snapshot.digest);
     assert_eq!(
@@ -145,6 +147,24 @@ async fn taken_anew_the_state_is_told_to_those_for_whom_it_is_news() {
         1,
         "audiences are kept"
     );
+}
+
+/// `b` came and went while this server was not looking, and the process was elsewhere meanwhile.
+#[tokio::test]
+async fn taken_anew_a_set_that_is_as_before_still_reaches_who_has_seen_another_one_since() {
+    let hub = hub();
+    let (_member, edition) = join(&hub, "checkout");
+    let ahead = Known {
+        incarnation: Some(Incarnation(7)),
+        revision: Revision(2),
+        digest: Digest(99),
+    };
+    let (mut standing, first) = Standing::new(ahead, Vec::new(), edition);
+    assert_eq!(first, None, "this server is behind");
+    hub.rebuild(Revision(3), vec![stored("a", "checkout", 1)]);
+    let (_bell, news) = hub.next().await;
+    let sent = standing.offer(news);
+    assert!(matches!(sent, Some(Dispatch::Snapshot(_))));
 }
 
 #[test]

@@ -67,6 +67,16 @@ fn a_policy_that_cannot_be_enforced_is_refused_by_name_and_its_siblings_stand() 
 }
 
 #[test]
+fn an_older_build_refuses_what_this_one_takes() {
+    let wire = wire_of(vec![wire_policy("old", 1), wire_policy("new", SCHEMA)]);
+    let received = snapshot_from_wire_as(&wire, SCHEMA - 1).unwrap();
+    assert!(received.entries[0].policy.is_ok());
+    let refusal = received.entries[1].policy.as_ref().unwrap_err();
+    assert_eq!((&*refusal.policy, &*refusal.field), ("new", "schema"));
+    assert!(snapshot_from_wire(&wire).unwrap().entries[1].policy.is_ok());
+}
+
+#[test]
 fn an_envelope_that_is_none_is_refused_whole() {
     let nameless = wire_of(vec![wire_policy("", 1)]);
     assert!(snapshot_from_wire(&nameless).is_err());
