@@ -18,6 +18,7 @@ use fusebox_core::sync::{Audience, History, Snapshot};
 use tokio::sync::watch;
 
 use super::frame::Frame;
+use super::roll::Roll;
 use crate::store::Committed;
 
 /// One audience's snapshot, and its bytes once somebody has asked for them.
@@ -47,10 +48,12 @@ impl Edition {
 pub(super) struct Hub {
     incarnation: Incarnation,
     adopted: bool,
+    roll: Arc<Roll>,
     state: Mutex<State>,
 }
 
 struct State {
+    roll: Arc<Roll>,
     history: History,
     channels: HashMap<Audience, watch::Sender<Arc<Edition>>>,
 }
@@ -63,15 +66,23 @@ impl Hub {
         revision: Revision,
         policies: Vec<Arc<Stored>>,
     ) -> Self {
+        let roll = Arc::new(Roll::new(revision));
         let state = State {
+            roll: Arc::clone(&roll),
             history: History::new(incarnation, adopted, revision, policies),
             channels: HashMap::new(),
         };
         Self {
             incarnation,
             adopted,
+            roll,
             state: Mutex::new(state),
         }
+    }
+
+    /// Who listens, and how far each is.
+    pub(super) fn roll(&self) -> &Arc<Roll> {
+        &self.roll
     }
 
     pub(super) fn incarnation(&self) -> Incarnation {
@@ -114,6 +125,7 @@ impl State {
             return channel.subscribe();
         }
         let snapshot = self.history.snapshot(audience);
+        self.roll.open(audience, &snapshot);
         let (channel, editions) = watch::channel(Edition::new(snapshot));
         self.channels.insert(audience.clone(), channel);
         editions
@@ -123,6 +135,8 @@ impl State {
         let changes = write.versions.iter();
         let changes = changes.map(|version| (&version.id, version.stored.as_ref()));
         let touched = self.history.apply(write.revision, changes);
+        let audiences = touched.iter().map(|(audience, _)| audience);
+        self.roll.advance(write.revision, audiences);
         for (audience, snapshot) in &touched {
             self.publish(audience, Arc::clone(snapshot));
         }
@@ -138,6 +152,8 @@ impl State {
             .filter(|(snapshot, _, held)| snapshot.digest != *held)
             .collect();
         self.history = history;
+        let audiences = news.iter().map(|(_, audience, _)| audience);
+        self.roll.catch_up(self.history.revision(), audiences);
         for (snapshot, audience, _) in &news {
             self.publish(audience, Arc::clone(snapshot));
         }
@@ -155,6 +171,7 @@ impl State {
         if !self.channels.get(audience).is_some_and(listened_to) {
             self.channels.remove(audience);
             self.history.forget(audience);
+            self.roll.close(audience);
         }
     }
 }

@@ -23,11 +23,14 @@
 //! Invariants: nothing is sent that the store's watch did not tell of; no session waits for another,
 //! nor for its own peer; every session that began tells the fleet when it is over, even by a panic.
 
+mod convergence;
 mod end;
 mod follower;
 mod frame;
 mod hub;
 mod outbox;
+mod reach;
+mod roll;
 mod seats;
 mod session;
 mod standing;
@@ -44,6 +47,8 @@ use tokio_util::task::TaskTracker;
 use crate::fleet::{self, FleetWatch};
 use crate::store::{ReadError, Store};
 
+pub(crate) use convergence::{Convergence, Progress, Quest, Share, State, Unawaited};
+pub use convergence::{MAX_WAIT, MAX_WAITS};
 pub(crate) use end::{End, Refused};
 pub(crate) use frame::Frame;
 use hub::Hub;
@@ -63,6 +68,8 @@ pub const HELLO_WITHIN: Duration = Duration::from_secs(5);
 pub const DRAIN_WITHIN: Duration = Duration::from_secs(30);
 /// Over how long the processes of a server that stops come back.
 pub const DRAIN_SPREAD: Duration = Duration::from_secs(2);
+/// For how long after a start processes that knew this server before may be on their way back.
+pub const RECONNECT_WINDOW: Duration = Duration::from_secs(10);
 
 /// How often the two ends of a session speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +86,7 @@ pub(crate) struct Patience {
     pub(crate) hello: Duration,
     pub(crate) drain: Duration,
     pub(crate) sessions: usize,
+    pub(crate) reconnect: Duration,
 }
 
 impl Default for Patience {
@@ -87,6 +95,7 @@ impl Default for Patience {
             hello: HELLO_WITHIN,
             drain: DRAIN_WITHIN,
             sessions: MAX_SESSIONS,
+            reconnect: RECONNECT_WINDOW,
         }
     }
 }

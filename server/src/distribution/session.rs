@@ -34,6 +34,7 @@ use super::end::End;
 use super::frame::Frame;
 use super::hub::{Edition, Membership};
 use super::outbox::Outbox;
+use super::roll::Place;
 use super::standing::{Dispatch, Standing};
 use super::tally::Trouble;
 use super::watchdog::{Due, Watchdog};
@@ -106,6 +107,8 @@ struct Session<I> {
     standing: Standing,
     watchdog: Watchdog,
     superseded: CancellationToken,
+    /// Before the membership: it is given up first.
+    place: Place,
     membership: Membership,
     presence: Presence,
     declared: usize,
@@ -158,6 +161,7 @@ impl<I: Inbound> Session<I> {
             pace,
         ));
         let (membership, edition) = distribution.hub.join(presence.audience());
+        let place = presence.take_place(&identity);
         let (standing, first) = Standing::new(known, refusals, edition);
         let mut opened = Self {
             inbound,
@@ -165,6 +169,7 @@ impl<I: Inbound> Session<I> {
             standing,
             watchdog: Watchdog::new(pace.heartbeat_interval, drain, Instant::now()),
             superseded,
+            place,
             membership,
             presence,
             declared: 0,

@@ -288,7 +288,7 @@ fn fleet() -> Roster {
         let mut member = member("checkout", &format!("i-{session}"));
         if session < 2 {
             member.labels = Labels::new([("canary", "true")]).unwrap();
-            member.schema = session as u32;
+            member.schema = u32::from(session == 1);
         }
         roster.join(SessionId(session), member, Instant::ORIGIN);
     }

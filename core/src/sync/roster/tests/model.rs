@@ -34,11 +34,14 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Default)]
 struct Chronicle {
     revision: u64,
-    /// By service: since when it has been told, and every span of writes that changed it since.
-    told: [Option<(u64, Vec<(u64, u64)>)>; 2],
+    /// By service, unless nobody of it is connected.
+    told: [Option<Told>; 2],
     sessions: Vec<Session>,
     next: u64,
 }
+
+/// Since when a service has been told, and every span of writes that changed it since.
+type Told = (u64, Vec<(u64, u64)>);
 
 #[derive(Clone)]
 struct Session {
