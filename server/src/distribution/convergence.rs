@@ -249,7 +249,7 @@ impl Convergence {
             if self.news.changed().await.is_ok() {
                 sleep_until(again).await;
             } else {
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         };
         tokio::select! {

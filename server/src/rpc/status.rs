@@ -121,7 +121,6 @@ pub(super) fn refused(refused: Refused) -> Status {
 }
 
 /// The status of a wait that is not begun, or broken off.
-#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 pub(super) fn unawaited(unawaited: Unawaited) -> Status {
     let code = match unawaited {
         Unawaited::TooMany => Code::ResourceExhausted,
