@@ -319,7 +319,7 @@ async fn a_silent_process_is_stale_in_a_wait_and_in_a_list() {
         ..PACE
     };
     let server = Server::start_with(pace, settled()).await;
-    let _peer = applied(&server, "checkout", "i-1").await;
+    let peer = applied(&server, "checkout", "i-1").await;
     let revision = server.put(policy("a", "checkout")).await;
     let told = Wait::begin(&server, of(revision))
         .await
@@ -332,6 +332,13 @@ async fn a_silent_process_is_stale_in_a_wait_and_in_a_list() {
         .until(|_| true)
         .await;
     assert_eq!((told.pending, told.stale), (1, 1));
+    peer.say(Up::Heartbeat(v1::Heartbeat {})).await;
+    eventually(|| async { !server.instances().await[0].stale }).await;
+    let told = Wait::begin(&server, of(revision))
+        .await
+        .until(|_| true)
+        .await;
+    assert_eq!((told.pending, told.stale), (1, 0));
 }
 
 #[tokio::test]
