@@ -182,6 +182,23 @@ impl fmt::Display for PolicyId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub u64);
 
+/// One process: two lives of one instance id differ in their epoch.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InstanceKey {
+    /// The tenant.
+    pub namespace: Namespace,
+    /// The service it is an instance of.
+    pub service: Service,
+    /// What its operator calls it.
+    pub instance: InstanceId,
+    /// Which of that instance's lives.
+    pub epoch: Epoch,
+}
+
+/// A stream between a process and this server; later ones have higher numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
 /// Facts about an instance that selectors may ask for (zone, version, canary).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Labels(BTreeMap<LabelKey, LabelValue>);
@@ -227,6 +244,11 @@ impl Labels {
     /// The pairs, sorted by key.
     pub fn iter(&self) -> impl Iterator<Item = (&LabelKey, &LabelValue)> {
         self.0.iter()
+    }
+
+    /// The value under `key`.
+    pub fn get(&self, key: &LabelKey) -> Option<&LabelValue> {
+        self.0.get(key)
     }
 
     /// Whether every label of `wanted` is here with the same value.

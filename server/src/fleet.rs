@@ -19,8 +19,9 @@ use std::time::{Duration, Instant as StdInstant};
 use fusebox_core::key::OperationName;
 use fusebox_core::revision::Revision;
 use fusebox_core::stats::{
-    Filter, Fleet, InstanceFacts, InstanceKey, InstanceView, Ledger, Limits, OperationDetail,
-    OperationKey, OperationView, RefusedPolicy, Report, SessionId, StateCounts, TransitionReport,
+    Filter, Fleet, InstanceFacts, InstanceKey, InstancePage, InstanceQuery, InstanceView, Ledger,
+    Limits, OperationDetail, OperationKey, OperationView, RefusedPolicy, Report, SessionId,
+    StateCounts, TransitionReport,
 };
 use fusebox_core::time::Instant;
 use tokio::time::{MissedTickBehavior, interval};
@@ -172,6 +173,11 @@ impl FleetWatch {
     /// Every instance of the services that `filter` takes, by key.
     pub fn instances(&self, filter: &Filter) -> Vec<InstanceView> {
         self.visit(|state, now| state.fleet.view_instances(filter, now))
+    }
+
+    /// One page of instances, by key.
+    pub fn page_instances(&self, query: &InstanceQuery<'_>) -> InstancePage {
+        self.visit(|state, now| state.fleet.page_instances(query, now))
     }
 
     /// What became of all that was said.

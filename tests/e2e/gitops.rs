@@ -115,7 +115,7 @@ fn diff_tells_apart_nothing_something_and_what_it_cannot_find_out() {
     assert_eq!(
         changed.out,
         "update default/payments\n  - rules.retry.max_attempts: 3\n  + rules.retry.max_attempts: 5\n\
-         0 to create, 1 to update, 0 to delete, 0 unchanged; revision 1\n"
+         concerns 0 processes\n0 to create, 1 to update, 0 to delete, 0 unchanged; revision 1\n"
     );
     assert_eq!(desk.revision(), 1);
 

@@ -167,15 +167,19 @@ impl Selector {
             .is_none_or(|glob| glob.matches(service))
     }
 
+    /// Whether it can concern any operation of an instance of `service` that carries `labels`.
+    pub fn reaches(&self, service: &str, labels: &Labels) -> bool {
+        self.concerns(service) && labels.contain(&self.labels)
+    }
+
     /// Whether it concerns this operation of this instance.
     pub fn matches(&self, target: &Target<'_>) -> bool {
-        self.concerns(target.service.as_str())
+        self.reaches(target.service.as_str(), target.labels)
             && self
                 .operation
                 .as_ref()
                 .is_none_or(|glob| glob.matches(target.operation.as_str()))
             && self.kind.is_none_or(|kind| kind == target.kind)
-            && target.labels.contain(&self.labels)
     }
 
     /// The more specific is the greater: in the first aspect in which they differ.

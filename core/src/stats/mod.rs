@@ -20,10 +20,10 @@ mod recorder;
 mod totals;
 
 pub use fleet::{
-    Filter, Fleet, InstanceFacts, InstanceKey, InstanceView, Ledger, Limits, MAX_REFUSED_POLICIES,
-    MAX_TEXT, MAX_TRANSITIONS, OperationDetail, OperationInstanceView, OperationKey,
-    OperationReport, OperationView, Rates, Ratio, RefusedPolicy, Report, SessionId, StateCounts,
-    TransitionReport, TransitionView,
+    Filter, Fleet, InstanceFacts, InstanceKey, InstancePage, InstanceQuery, InstanceView, Ledger,
+    Limits, MAX_REFUSED_POLICIES, MAX_TEXT, MAX_TRANSITIONS, OperationDetail,
+    OperationInstanceView, OperationKey, OperationReport, OperationView, Rates, Ratio,
+    RefusedPolicy, Report, SessionId, StateCounts, TransitionReport, TransitionView,
 };
 pub use histogram::{BUCKETS, Histogram, InvalidHistogram, MAX_COUNT, bucket_midpoint, bucket_of};
 pub use recorder::Recorder;

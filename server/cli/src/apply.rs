@@ -9,8 +9,9 @@ use fusebox_proto::v1;
 
 use crate::Failure;
 use crate::files::{Files, Set};
-use crate::print::{Printer, warn};
+use crate::print::{Printer, say, warn};
 use crate::remote::{Author, Call, Remote};
+use crate::wait::{self, Deadline};
 
 /// What to apply, where and how.
 #[derive(Debug, clap::Args)]
@@ -20,6 +21,16 @@ pub(crate) struct Args {
     /// Check and show everything, change nothing
     #[arg(long)]
     dry_run: bool,
+    /// Then wait until all processes enforce it: exit status 1 if not in time, 30s unless said
+    #[arg(
+        long,
+        value_name = "TIME",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "30s",
+        conflicts_with = "dry_run"
+    )]
+    wait: Option<Deadline>,
 }
 
 /// A state of policies that is wanted, and how the difference is told.
@@ -59,8 +70,16 @@ pub(crate) enum Output {
 
 /// Applies, and says what has changed.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    args.wanted.applied(args.dry_run)?;
-    Ok(ExitCode::SUCCESS)
+    let response = args.wanted.applied(args.dry_run)?;
+    let Some(deadline) = args.wait else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    // One document is one document.
+    let tell = match args.wanted.output {
+        Output::Text => say,
+        Output::Json => warn,
+    };
+    wait::for_all(&args.wanted.remote, response.revision, deadline, tell)
 }
 
 impl Wanted {

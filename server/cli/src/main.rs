@@ -15,6 +15,7 @@ mod print;
 mod remote;
 mod serve;
 mod signals;
+mod wait;
 
 use std::process::ExitCode;
 
@@ -43,6 +44,9 @@ enum Command {
     Apply(apply::Args),
     /// Show what `apply` would change: exit status 0 nothing, 1 something, 2 an error.
     Diff(diff::Args),
+    /// Wait until enough processes enforce a revision: exit status 0 they do, 1 not in time, 2 an
+    /// error.
+    Wait(wait::Args),
     /// Write the server's policies as files.
     Export(export::Args),
     /// Check files of policies without a server.
@@ -68,6 +72,7 @@ impl Command {
             Self::Demo(args) => demo::run(args).map(success),
             Self::Apply(args) => apply::run(&args),
             Self::Diff(args) => diff::run(&args),
+            Self::Wait(args) => wait::run(&args),
             Self::Export(args) => export::run(&args),
             Self::Check(args) => check::run(&args),
             Self::Import(args) => import::run(&args),

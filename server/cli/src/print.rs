@@ -48,6 +48,11 @@ impl Printer {
             false => format!("{number} {done}"),
         });
         let unchanged = count(Action::Unchanged);
+        if let Some(reach) = response.reach
+            && unchanged < response.diffs.len()
+        {
+            line(&mut text, concerns(reach));
+        }
         let revision = response.revision;
         line(
             &mut text,
@@ -104,6 +109,23 @@ impl Printer {
             Tone::Odd => 33,
         };
         format!("\x1b[{colour}m{text}\x1b[0m")
+    }
+}
+
+/// How many processes that are connected.
+fn concerns(reach: v1::Reach) -> String {
+    let v1::Reach { instances, too_old } = reach;
+    let processes = counted_processes(instances);
+    match too_old {
+        0 => format!("concerns {processes}"),
+        too_old => format!("concerns {processes} ({too_old} too old to enforce it)"),
+    }
+}
+
+fn counted_processes(count: u32) -> String {
+    match count {
+        1 => "1 process".to_owned(),
+        count => format!("{count} processes"),
     }
 }
 
@@ -188,6 +210,29 @@ mod tests {
         assert!(
             text.ends_with("0 to create, 1 to update, 1 to delete, 1 unchanged; revision 12\n")
         );
+    }
+
+    #[test]
+    fn how_many_processes_it_concerns_is_told_if_anything_changes() {
+        for (instances, too_old, expected) in [
+            (0, 0, "\nconcerns 0 processes\n0 created, "),
+            (1, 0, "\nconcerns 1 process\n0 created, "),
+            (
+                12,
+                1,
+                "\nconcerns 12 processes (1 too old to enforce it)\n0 created, ",
+            ),
+        ] {
+            let mut response = response();
+            response.reach = Some(v1::Reach { instances, too_old });
+            let text = Printer { colours: false }.response(&response, false);
+            assert!(text.contains(expected), "{text}");
+            response
+                .diffs
+                .retain(|diff| diff.action() == Action::Unchanged);
+            let text = Printer { colours: false }.response(&response, false);
+            assert!(!text.contains("concerns"), "{text}");
+        }
     }
 
     #[test]

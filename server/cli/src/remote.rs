@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
+use fusebox_proto::v1::fleet_service_client::FleetServiceClient;
 use fusebox_proto::v1::policy_service_client::PolicyServiceClient;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::{Channel, Endpoint};
@@ -50,13 +51,30 @@ impl Remote {
         &self,
         call: impl AsyncFnOnce(PolicyServiceClient<Channel>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        self.block_on(async |channel| {
+            let client = PolicyServiceClient::new(channel);
+            call(client.max_decoding_message_size(MAX_ANSWER)).await
+        })
+    }
+
+    /// Runs what needs a connection and asks about the fleet.
+    pub(crate) fn fleet<T, E: From<Failure>>(
+        &self,
+        call: impl AsyncFnOnce(FleetServiceClient<Channel>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.block_on(async |channel| call(FleetServiceClient::new(channel)).await)
+    }
+
+    fn block_on<T, E: From<Failure>>(
+        &self,
+        call: impl AsyncFnOnce(Channel) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().build().map_err(Failure::from)?;
         runtime.block_on(async { call(self.connect().await?).await })
     }
 
-    async fn connect(&self) -> Result<PolicyServiceClient<Channel>, Failure> {
+    async fn connect(&self) -> Result<Channel, Failure> {
         let url = match self.server.contains("://") {
             true => self.server.clone(),
             false => format!("http://{}", self.server),
@@ -77,8 +95,7 @@ impl Remote {
             .timeout(ANSWER)
             .connect()
             .await;
-        let channel = channel.map_err(|error| refused(&root(&error)))?;
-        Ok(PolicyServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER))
+        channel.map_err(|error| refused(&root(&error)))
     }
 }
 

@@ -78,8 +78,29 @@ impl Intent {
 pub struct Written {
     /// The policy.
     pub outcome: Outcome,
+    /// What it was before; `None` if it is new.
+    pub before: Option<Arc<Stored>>,
     /// Legal, but perhaps not what was meant.
     pub warnings: Vec<Warning>,
+}
+
+/// What a removal came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deleted {
+    /// The store's revision without the policy.
+    pub revision: Revision,
+    /// What it was; `None` if there was none.
+    pub before: Option<Arc<Stored>>,
+}
+
+impl Written {
+    /// The policy as it is, or as it would be.
+    pub fn policy(&self) -> &Policy {
+        match &self.outcome {
+            Outcome::Stored(stored) => &stored.policy,
+            Outcome::Checked(policy) => policy,
+        }
+    }
 }
 
 /// The policy of a write.
@@ -136,13 +157,16 @@ impl Control {
         if self.store.get(&id)?.is_some() {
             return Err(ControlError::AlreadyExists(id));
         }
-        let result = self
-            .put(policy, Expect::Absent, intent, Cause::Create)
-            .await;
+        let result = self.put(policy, None, intent, Cause::Create).await;
         result.map_err(|error| match error {
             Lost::Race(_) => ControlError::AlreadyExists(id),
             Lost::Other(error) => error,
         })
+    }
+
+    /// The last write.
+    pub fn revision(&self) -> Revision {
+        self.store.revision()
     }
 
     /// One policy.
@@ -183,20 +207,20 @@ impl Control {
     ) -> Result<Written, ControlError> {
         for _ in 0..MAX_TRIES {
             let found = self.look(&update)?;
-            let expect = match &found {
-                Some(stored) => Expect::Exactly(stored.revision),
-                None => Expect::Absent,
-            };
             let policy = (update.make)(found.as_ref().map(|stored| stored.policy.clone()))?;
-            if let Some(found) = found
+            if let Some(found) = &found
                 && cause == Cause::Rollback
                 && found.policy == policy
             {
                 let warnings = self.warnings(&policy)?;
-                let outcome = Outcome::Stored(found);
-                return Ok(Written { outcome, warnings });
+                let before = Some(Arc::clone(found));
+                return Ok(Written {
+                    outcome: Outcome::Stored(Arc::clone(found)),
+                    before,
+                    warnings,
+                });
             }
-            let put = self.put(policy, expect, intent.clone(), cause);
+            let put = self.put(policy, found, intent.clone(), cause);
             match (put.await, update.etag) {
                 (Ok(written), _) => return Ok(written),
                 (Err(Lost::Other(error)), _) => return Err(error),
@@ -219,18 +243,21 @@ impl Control {
         Ok(found)
     }
 
-    /// Removes a policy; the answer is the store's revision without it.
+    /// Removes a policy.
     pub async fn delete(
         &self,
         delete: Delete<'_>,
         intent: Intent,
-    ) -> Result<Revision, ControlError> {
+    ) -> Result<Deleted, ControlError> {
         let Some(found) = self.store.get(&delete.id)? else {
             return self.absent(delete);
         };
         check_etag(&delete.id, delete.etag, Some(&found))?;
         if intent.validate_only {
-            return Ok(self.store.revision());
+            return Ok(Deleted {
+                revision: self.store.revision(),
+                before: Some(found),
+            });
         }
         let expect = match delete.etag {
             Some(_) => Expect::Exactly(found.revision),
@@ -239,7 +266,10 @@ impl Control {
         let step = Step::delete(delete.id.clone(), expect);
         let proposal = Proposal::one(step, intent.by(Cause::Delete));
         match (self.propose(proposal).await, delete.etag) {
-            (Ok(committed), _) => Ok(committed.revision),
+            (Ok(committed), _) => Ok(Deleted {
+                revision: committed.revision,
+                before: Some(found),
+            }),
             (Err(Lost::Other(error)), _) => Err(error),
             (Err(Lost::Race(found)), Some(etag)) => {
                 Err(ControlError::aborted(delete.id, etag, found))
@@ -249,21 +279,29 @@ impl Control {
     }
 
     /// What removing nothing comes to.
-    fn absent(&self, delete: Delete<'_>) -> Result<Revision, ControlError> {
+    fn absent(&self, delete: Delete<'_>) -> Result<Deleted, ControlError> {
         if !delete.allow_missing {
             return Err(ControlError::NotFound(delete.id));
         }
         check_etag(&delete.id, delete.etag, None)?;
-        Ok(self.store.revision())
+        Ok(Deleted {
+            revision: self.store.revision(),
+            before: None,
+        })
     }
 
+    /// Puts `policy` where `before` stands.
     async fn put(
         &self,
         policy: Policy,
-        expect: Expect,
+        before: Option<Arc<Stored>>,
         intent: Intent,
         cause: Cause,
     ) -> Result<Written, Lost> {
+        let expect = match &before {
+            Some(stored) => Expect::Exactly(stored.revision),
+            None => Expect::Absent,
+        };
         let warnings = self.warnings(&policy)?;
         let validate_only = intent.validate_only;
         let by = intent.by(cause);
@@ -274,7 +312,11 @@ impl Control {
         } else {
             self.commit(policy, expect, by).await?
         };
-        Ok(Written { outcome, warnings })
+        Ok(Written {
+            outcome,
+            before,
+            warnings,
+        })
     }
 
     async fn commit(

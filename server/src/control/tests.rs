@@ -289,6 +289,15 @@ fn delete(etag: Option<&str>, allow_missing: bool) -> Delete<'_> {
     }
 }
 
+async fn deleted(
+    control: &Control,
+    delete: Delete<'_>,
+    intent: Intent,
+) -> Result<Revision, ControlError> {
+    let deleted = control.delete(delete, intent).await;
+    deleted.map(|deleted| deleted.revision)
+}
+
 #[tokio::test]
 async fn a_removal_without_an_etag_takes_whatever_is_there() {
     let store = memory();
@@ -298,7 +307,7 @@ async fn a_removal_without_an_etag_takes_whatever_is_there() {
         .unwrap();
     let control = Contested::control(&store, 1, rival);
     assert_eq!(
-        control.delete(delete(None, false), intent()).await,
+        deleted(&control, delete(None, false), intent()).await,
         Ok(Revision(3))
     );
     assert_eq!(control.get(&id("a")), Err(ControlError::NotFound(id("a"))));
@@ -326,14 +335,17 @@ async fn a_removal_with_an_etag_that_loses_a_race_is_aborted() {
 async fn removing_nothing_succeeds_only_if_that_was_allowed_for() {
     let control = Control::new(memory());
     let missing = Err(ControlError::NotFound(id("a")));
-    assert_eq!(control.delete(delete(None, false), intent()).await, missing);
     assert_eq!(
-        control.delete(delete(None, true), intent()).await,
+        deleted(&control, delete(None, false), intent()).await,
+        missing
+    );
+    assert_eq!(
+        deleted(&control, delete(None, true), intent()).await,
         Ok(Revision(0))
     );
     let stale = Err(ControlError::aborted(id("a"), "1", None));
     assert_eq!(
-        control.delete(delete(Some("1"), true), intent()).await,
+        deleted(&control, delete(Some("1"), true), intent()).await,
         stale
     );
 }
@@ -355,7 +367,7 @@ async fn what_is_only_validated_is_not_written() {
         described
     );
     assert_eq!(
-        control.delete(delete(None, false), check()).await,
+        deleted(&control, delete(None, false), check()).await,
         Ok(Revision(1))
     );
     assert_eq!(store.revision(), Revision(1));

@@ -21,6 +21,7 @@ use super::bell::Bell;
 use super::crowd::Crowd;
 use super::end::End;
 use super::frame::Frame;
+use super::roll::Roll;
 use crate::store::Committed;
 
 /// So many members of one audience are told before another audience has its turn.
@@ -53,12 +54,14 @@ impl Edition {
 pub(super) struct Hub {
     incarnation: Incarnation,
     adopted: bool,
+    roll: Arc<Roll>,
     state: Mutex<State>,
     /// Some audience has news.
     news: Notify,
 }
 
 struct State {
+    roll: Arc<Roll>,
     history: History,
     crowds: HashMap<Audience, Crowd>,
     /// Audiences with members who have yet to hear.
@@ -77,7 +80,9 @@ impl Hub {
         revision: Revision,
         policies: Vec<Arc<Stored>>,
     ) -> Self {
+        let roll = Arc::new(Roll::new(revision));
         let state = State {
+            roll: Arc::clone(&roll),
             history: History::new(incarnation, adopted, revision, policies),
             crowds: HashMap::new(),
             turns: VecDeque::new(),
@@ -87,9 +92,15 @@ impl Hub {
         Self {
             incarnation,
             adopted,
+            roll,
             state: Mutex::new(state),
             news: Notify::new(),
         }
+    }
+
+    /// Who listens, and how far each is.
+    pub(super) fn roll(&self) -> &Arc<Roll> {
+        &self.roll
     }
 
     pub(super) fn incarnation(&self) -> Incarnation {
@@ -168,8 +179,10 @@ impl State {
             bell.end(End::Draining);
         }
         if !self.crowds.contains_key(audience) {
-            let edition = Edition::new(self.history.snapshot(audience));
-            self.crowds.insert(audience.clone(), Crowd::of(edition));
+            let snapshot = self.history.snapshot(audience);
+            self.roll.open(audience, &snapshot);
+            let crowd = Crowd::of(Edition::new(snapshot));
+            self.crowds.insert(audience.clone(), crowd);
         }
         // Present: it has just been looked for.
         let crowd = self.crowds.get_mut(audience).expect("a crowd");
@@ -180,6 +193,8 @@ impl State {
         let changes = write.versions.iter();
         let changes = changes.map(|version| (&version.id, version.stored.as_ref()));
         let touched = self.history.apply(write.revision, changes);
+        let audiences = touched.iter().map(|(audience, _)| audience);
+        self.roll.advance(write.revision, audiences);
         let audiences = touched.len();
         for (audience, snapshot) in touched {
             self.publish(audience, snapshot);
@@ -196,6 +211,8 @@ impl State {
             .filter(|(snapshot, _, held)| snapshot.revision != *held)
             .collect();
         self.history = history;
+        let audiences = news.iter().map(|(_, audience, _)| audience);
+        self.roll.catch_up(self.history.revision(), audiences);
         let audiences = news.len();
         for (snapshot, audience, _) in news {
             self.publish(audience, snapshot);
@@ -239,6 +256,7 @@ impl State {
         if crowd.is_empty() {
             self.crowds.remove(audience);
             self.history.forget(audience);
+            self.roll.close(audience);
         }
     }
 }

@@ -25,6 +25,7 @@
 //! nor for its own peer; every session that began tells the fleet when it is over, even by a panic.
 
 mod bell;
+mod convergence;
 mod crowd;
 mod end;
 mod follower;
@@ -32,6 +33,8 @@ mod frame;
 mod hub;
 mod outbox;
 mod pushing;
+mod reach;
+mod roll;
 mod seats;
 mod session;
 mod standing;
@@ -49,6 +52,8 @@ use crate::fleet::{self, FleetWatch};
 use crate::store::{ReadError, Store};
 
 use bell::Bell;
+pub(crate) use convergence::{Convergence, Progress, Quest, Share, State, Unawaited};
+pub use convergence::{MAX_WAIT, MAX_WAITS};
 pub(crate) use end::{End, Refused};
 pub(crate) use frame::Frame;
 use hub::Hub;
@@ -70,6 +75,8 @@ pub const DRAIN_WITHIN: Duration = Duration::from_secs(30);
 pub const SESSION_AGE: Duration = Duration::from_secs(60 * 60);
 /// Over how long the processes of a server that stops come back.
 pub const DRAIN_SPREAD: Duration = Duration::from_secs(2);
+/// For how long after a start processes that knew this server before may be on their way back.
+pub const RECONNECT_WINDOW: Duration = Duration::from_secs(10);
 
 /// How often the two ends of a session speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +94,7 @@ pub(crate) struct Patience {
     pub(crate) drain: Duration,
     pub(crate) age: Duration,
     pub(crate) sessions: usize,
+    pub(crate) reconnect: Duration,
 }
 
 impl Default for Patience {
@@ -96,6 +104,7 @@ impl Default for Patience {
             drain: DRAIN_WITHIN,
             age: SESSION_AGE,
             sessions: MAX_SESSIONS,
+            reconnect: RECONNECT_WINDOW,
         }
     }
 }

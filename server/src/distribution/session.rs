@@ -39,6 +39,7 @@ use super::end::End;
 use super::frame::Frame;
 use super::hub::Membership;
 use super::outbox::Outbox;
+use super::roll::Place;
 use super::standing::{Dispatch, Standing};
 use super::tally::Trouble;
 use super::watchdog::{Due, Watchdog};
@@ -116,6 +117,8 @@ struct Session<I> {
     standing: Standing,
     watchdog: Watchdog,
     allowance: Allowance,
+    /// Before the membership: it is given up first.
+    place: Place,
     presence: Presence,
     declared: usize,
     warned: [bool; Trouble::NAMES.len()],
@@ -156,6 +159,7 @@ impl<I: Inbound> Session<I> {
         let hub = &distribution.hub;
         let (membership, edition) = hub.join(presence.audience(), Arc::clone(&bell));
         let doubt = doubt(&known, &edition.snapshot, hub.revision());
+        let place = presence.take_place(&identity);
         let (standing, first) = Standing::new(known, refusals, edition);
         let mut opened = Self {
             inbound,
@@ -164,6 +168,7 @@ impl<I: Inbound> Session<I> {
             standing,
             watchdog,
             allowance: Allowance::new(now),
+            place,
             presence,
             declared: 0,
             warned: Default::default(),

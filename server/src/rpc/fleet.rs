@@ -1,12 +1,17 @@
-//! FleetService: decodes, asks [`FleetWatch`], encodes.
+//! FleetService: decodes, asks [`FleetWatch`] what was heard and [`Distribution`] how far everybody is,
+//! encodes.
 //!
 //! One server answers for itself alone, and says so in `coverage`.
+
+mod instances;
+mod wait;
 
 use std::sync::Arc;
 
 use fusebox_core::key::{Namespace, Service};
 use fusebox_core::policy::Violations;
-use fusebox_core::stats::{Filter, InstanceView, OperationView, Ratio, RefusedPolicy, StateCounts};
+use fusebox_core::stats::{Filter, OperationView, Ratio, StateCounts};
+use fusebox_core::sync::Scope;
 use fusebox_proto::convert::kind::kind_to_wire;
 use fusebox_proto::convert::time::duration_to_wire;
 use fusebox_proto::v1;
@@ -14,10 +19,17 @@ use fusebox_proto::v1::fleet_service_server::FleetService;
 use tonic::{Request, Response, Status};
 
 use super::{page, status};
+use crate::control::Control;
+use crate::distribution::Distribution;
 use crate::fleet::FleetWatch;
 
-/// The service over the aggregate.
-pub(super) struct Views(pub(super) Arc<FleetWatch>);
+/// The service over the aggregate and the roster.
+pub(super) struct Views {
+    pub(super) fleet: Arc<FleetWatch>,
+    pub(super) distribution: Arc<Distribution>,
+    /// Knows the store's last write.
+    pub(super) control: Arc<Control>,
+}
 
 const COVERAGE: v1::Coverage = v1::Coverage {
     servers_reporting: 1,
@@ -32,7 +44,7 @@ impl FleetService for Views {
     ) -> Result<Response<v1::ListOperationsResponse>, Status> {
         let request = request.into_inner();
         let (filter, limit) = query(&request.namespace, &request.service, request.page_size)?;
-        let views = self.0.operations(&filter);
+        let views = self.fleet.operations(&filter);
         Ok(Response::new(v1::ListOperationsResponse {
             operations: page::fit(views.iter().take(limit).map(operation_to_wire)),
             coverage: Some(COVERAGE),
@@ -44,38 +56,43 @@ impl FleetService for Views {
         &self,
         request: Request<v1::ListInstancesRequest>,
     ) -> Result<Response<v1::ListInstancesResponse>, Status> {
-        let request = request.into_inner();
-        let (filter, limit) = query(&request.namespace, &request.service, request.page_size)?;
-        let views = self.0.instances(&filter);
-        Ok(Response::new(v1::ListInstancesResponse {
-            instances: page::fit(views.iter().take(limit).map(instance_to_wire)),
-            coverage: Some(COVERAGE),
-            total_size: count(views.len()),
-            next_page_token: String::new(),
-        }))
+        let listed = instances::list(&self.fleet, &self.distribution, request.get_ref());
+        listed.map(Response::new)
     }
 
-    type WaitForRevisionStream = tokio_stream::Empty<Result<v1::WaitForRevisionResponse, Status>>;
+    type WaitForRevisionStream = wait::Waiting;
 
     async fn wait_for_revision(
         &self,
-        _: Request<v1::WaitForRevisionRequest>,
+        request: Request<v1::WaitForRevisionRequest>,
     ) -> Result<Response<Self::WaitForRevisionStream>, Status> {
-        Err(Status::unimplemented("WaitForRevision"))
+        let waiting = wait::wait(&self.control, &self.distribution, request.get_ref());
+        waiting.map(Response::new)
     }
 }
 
 fn query(namespace: &str, service: &str, page_size: i32) -> Result<(Filter, usize), Status> {
     let mut found = Violations::none();
-    let mut filter = Filter::default();
-    if !namespace.is_empty() {
-        filter.namespace = found.keep("namespace", namespace, Namespace::new(namespace));
-    }
-    if !service.is_empty() {
-        filter.service = found.keep("service", service, Service::new(service));
-    }
+    let Scope { namespace, service } = scope_from_wire(&mut found, namespace, service);
+    let filter = Filter {
+        namespace,
+        service,
+        operation: None,
+    };
     let limit = page::size(&mut found, page_size);
     found.into_result((filter, limit)).map_err(status::invalid)
+}
+
+/// Whose processes are asked for; empty is everybody's.
+fn scope_from_wire(found: &mut Violations, namespace: &str, service: &str) -> Scope {
+    let mut scope = Scope::default();
+    if !namespace.is_empty() {
+        scope.namespace = found.keep("namespace", namespace, Namespace::new(namespace));
+    }
+    if !service.is_empty() {
+        scope.service = found.keep("service", service, Service::new(service));
+    }
+    scope
 }
 
 fn count(items: usize) -> u32 {
@@ -119,36 +136,4 @@ fn states_to_wire(counts: StateCounts) -> v1::InstancesByState {
 )]
 fn fraction(ratio: Ratio) -> f64 {
     ratio.basis_points as f64 / 10_000.0
-}
-
-fn instance_to_wire(view: &InstanceView) -> v1::InstanceStatus {
-    let labels = view.facts.labels.iter();
-    v1::InstanceStatus {
-        namespace: view.key.namespace.to_string(),
-        service: view.key.service.to_string(),
-        instance_id: view.key.instance.to_string(),
-        epoch: view.key.epoch.0,
-        version: view.facts.version.clone(),
-        zone: view.facts.zone.clone(),
-        labels: labels
-            .map(|(key, value)| (key.to_string(), value.to_string()))
-            .collect(),
-        sdk_version: view.facts.sdk_version.clone(),
-        connected: view.connected,
-        last_seen: Some(duration_to_wire(view.last_seen)),
-        applied_revision: view.applied.0,
-        refusals: view.refused.iter().map(refused_to_wire).collect(),
-        duplicate: view.duplicate,
-        operations: count(view.operations),
-        ..v1::InstanceStatus::default()
-    }
-}
-
-fn refused_to_wire(refused: &RefusedPolicy) -> v1::Refusal {
-    v1::Refusal {
-        policy: refused.policy.to_string(),
-        revision: refused.revision.0,
-        field: refused.field.clone(),
-        reason: refused.reason.clone(),
-    }
 }

@@ -2,9 +2,9 @@
 //!
 //! | service | asks |
 //! |---|---|
-//! | `fusebox.v1.PolicyService` | [`Control`] |
+//! | `fusebox.v1.PolicyService` | [`Control`], and [`Distribution`] whom it concerns |
 //! | `fusebox.v1.SyncService` | [`Distribution`] |
-//! | `fusebox.v1.FleetService` | [`FleetWatch`] |
+//! | `fusebox.v1.FleetService` | [`FleetWatch`], and [`Distribution`] how far everybody is |
 //! | `grpc.health.v1.Health` | [`health::Health`] |
 //! | `grpc.reflection.v1` and `v1alpha` | the descriptors, those of error details included |
 //!
@@ -72,11 +72,20 @@ pub struct Parts {
 
 /// Every service of the server.
 pub fn routes(parts: Parts) -> Routes {
-    let policies = policy::Policies(parts.control, Arc::clone(&parts.fleet));
+    let policies = policy::Policies {
+        control: Arc::clone(&parts.control),
+        fleet: Arc::clone(&parts.fleet),
+        distribution: Arc::clone(&parts.distribution),
+    };
+    let views = fleet::Views {
+        fleet: parts.fleet,
+        distribution: Arc::clone(&parts.distribution),
+        control: parts.control,
+    };
     let policies = PolicyServiceServer::new(policies)
         .max_decoding_message_size(POLICY_RECEIVE_BYTES)
         .max_encoding_message_size(SEND_BYTES);
-    let views = FleetServiceServer::new(fleet::Views(parts.fleet))
+    let views = FleetServiceServer::new(views)
         .max_decoding_message_size(FLEET_RECEIVE_BYTES)
         .max_encoding_message_size(SEND_BYTES);
     let mut routes = Routes::builder();

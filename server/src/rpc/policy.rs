@@ -2,6 +2,7 @@
 
 mod apply;
 mod history;
+mod reach;
 mod watch;
 
 use std::sync::Arc;
@@ -19,10 +20,15 @@ use tonic::{Request, Response, Status};
 
 use super::{author, explain, page, status};
 use crate::control::{Control, Delete, Intent, Outcome, Query, Rollback, Update, Warning};
+use crate::distribution::Distribution;
 use crate::fleet::FleetWatch;
 
-/// The service over its decisions, and over what processes say of their operations.
-pub(super) struct Policies(pub(super) Arc<Control>, pub(super) Arc<FleetWatch>);
+/// The service over its decisions, what processes say of their operations, and who is connected.
+pub(super) struct Policies {
+    pub(super) control: Arc<Control>,
+    pub(super) fleet: Arc<FleetWatch>,
+    pub(super) distribution: Arc<Distribution>,
+}
 
 #[tonic::async_trait]
 impl PolicyService for Policies {
@@ -41,11 +47,15 @@ impl PolicyService for Policies {
             source,
             validate_only,
         };
-        let written = self.0.create(policy, intent).await.map_err(status::of)?;
+        let written = self
+            .control
+            .create(policy, intent)
+            .await
+            .map_err(status::of)?;
         Ok(Response::new(v1::CreatePolicyResponse {
             policy: Some(outcome_to_wire(&written.outcome)),
+            reach: Some(reach::of_written(&self.distribution, &written)),
             warnings: written.warnings.into_iter().map(warning_to_wire).collect(),
-            reach: None,
         }))
     }
 
@@ -55,7 +65,7 @@ impl PolicyService for Policies {
     ) -> Result<Response<v1::GetPolicyResponse>, Status> {
         let v1::GetPolicyRequest { namespace, name } = request.into_inner();
         let id = policy_id_from_wire(&namespace, &name).map_err(status::invalid)?;
-        let stored = self.0.get(&id).map_err(status::of)?;
+        let stored = self.control.get(&id).map_err(status::of)?;
         let policy = Some(stored_to_wire(&stored));
         Ok(Response::new(v1::GetPolicyResponse { policy }))
     }
@@ -64,7 +74,7 @@ impl PolicyService for Policies {
         &self,
         request: Request<v1::ListPoliciesRequest>,
     ) -> Result<Response<v1::ListPoliciesResponse>, Status> {
-        list(&self.0, &request.into_inner()).map(Response::new)
+        list(&self.control, &request.into_inner()).map(Response::new)
     }
 
     async fn update_policy(
@@ -96,11 +106,15 @@ impl PolicyService for Policies {
             source,
             validate_only,
         };
-        let written = self.0.update(update, intent).await.map_err(status::of)?;
+        let written = self
+            .control
+            .update(update, intent)
+            .await
+            .map_err(status::of)?;
         Ok(Response::new(v1::UpdatePolicyResponse {
             policy: Some(outcome_to_wire(&written.outcome)),
+            reach: Some(reach::of_written(&self.distribution, &written)),
             warnings: written.warnings.into_iter().map(warning_to_wire).collect(),
-            reach: None,
         }))
     }
 
@@ -120,10 +134,11 @@ impl PolicyService for Policies {
             source,
             validate_only: request.validate_only,
         };
-        let revision = self.0.delete(delete, intent).await.map_err(status::of)?.0;
+        let deleted = self.control.delete(delete, intent).await;
+        let deleted = deleted.map_err(status::of)?;
         Ok(Response::new(v1::DeletePolicyResponse {
-            revision,
-            reach: None,
+            revision: deleted.revision.0,
+            reach: Some(reach::of_deleted(&self.distribution, &deleted)),
         }))
     }
 
@@ -139,15 +154,16 @@ impl PolicyService for Policies {
             source,
             validate_only: request.validate_only,
         };
-        let applied = self.0.apply(&set, intent).await.map_err(status::of)?;
-        Ok(Response::new(apply::applied_to_wire(applied)))
+        let applied = self.control.apply(&set, intent).await.map_err(status::of)?;
+        let reach = reach::of_applied(&self.distribution, &applied);
+        Ok(Response::new(apply::applied_to_wire(applied, reach)))
     }
 
     async fn list_policy_revisions(
         &self,
         request: Request<v1::ListPolicyRevisionsRequest>,
     ) -> Result<Response<v1::ListPolicyRevisionsResponse>, Status> {
-        history::revisions(&self.0, request.get_ref()).map(Response::new)
+        history::revisions(&self.control, request.get_ref()).map(Response::new)
     }
 
     async fn rollback_policy(
@@ -166,12 +182,12 @@ impl PolicyService for Policies {
             source,
             validate_only: request.validate_only,
         };
-        let written = self.0.rollback(rollback, intent).await;
+        let written = self.control.rollback(rollback, intent).await;
         let written = written.map_err(status::of)?;
         Ok(Response::new(v1::RollbackPolicyResponse {
             policy: Some(outcome_to_wire(&written.outcome)),
+            reach: Some(reach::of_written(&self.distribution, &written)),
             warnings: written.warnings.into_iter().map(warning_to_wire).collect(),
-            reach: None,
         }))
     }
 
@@ -179,7 +195,7 @@ impl PolicyService for Policies {
         &self,
         request: Request<v1::ExplainPolicyRequest>,
     ) -> Result<Response<v1::ExplainPolicyResponse>, Status> {
-        let answer = explain::answer(&self.0, &self.1, request.get_ref());
+        let answer = explain::answer(&self.control, &self.fleet, request.get_ref());
         answer.map(Response::new)
     }
 
@@ -189,14 +205,14 @@ impl PolicyService for Policies {
         &self,
         request: Request<v1::WatchPoliciesRequest>,
     ) -> Result<Response<Self::WatchPoliciesStream>, Status> {
-        watch::watch(&self.0, request.get_ref()).map(Response::new)
+        watch::watch(&self.control, request.get_ref()).map(Response::new)
     }
 
     async fn list_audit_events(
         &self,
         request: Request<v1::ListAuditEventsRequest>,
     ) -> Result<Response<v1::ListAuditEventsResponse>, Status> {
-        history::events(&self.0, request.get_ref()).map(Response::new)
+        history::events(&self.control, request.get_ref()).map(Response::new)
     }
 }
 

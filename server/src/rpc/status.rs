@@ -24,6 +24,9 @@
 //!              Crashed                    INTERNAL
 //!   refused    Full                       RESOURCE_EXHAUSTED
 //!   streams    Stopping                   UNAVAILABLE
+//!   waits      TooMany                    RESOURCE_EXHAUSTED
+//!              Stopping                   UNAVAILABLE
+//!              expired                    DEADLINE_EXCEEDED
 //! ```
 //!
 //! Statuses travel in HTTP/2 trailers, for which clients have as little as 16 KiB: texts are cut.
@@ -35,7 +38,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 use crate::control::ControlError;
-use crate::distribution::{End, Refused};
+use crate::distribution::{End, Progress, Refused, Unawaited};
 
 /// Of a message so many bytes are sent.
 const MAX_MESSAGE_BYTES: usize = 1024;
@@ -115,6 +118,20 @@ pub(super) fn refused(refused: Refused) -> Status {
         Refused::Stopping => Code::Unavailable,
     };
     plain(code, &refused.to_string())
+}
+
+/// The status of a wait that is not begun, or broken off.
+pub(super) fn unawaited(unawaited: Unawaited) -> Status {
+    let code = match unawaited {
+        Unawaited::TooMany => Code::ResourceExhausted,
+        Unawaited::Stopping => Code::Unavailable,
+    };
+    plain(code, &unawaited.to_string())
+}
+
+/// The status of a wait in vain.
+pub(super) fn expired(progress: &Progress) -> Status {
+    plain(Code::DeadlineExceeded, &progress.to_string())
 }
 
 fn plain(code: Code, text: &str) -> Status {

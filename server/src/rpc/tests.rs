@@ -3,10 +3,13 @@
 //! Nothing here sleeps to wait: a test waits for a message, for a stream's end, or, where somebody
 //! else's doing has no message of its own, for a condition ([`eventually`]).
 
+mod convergence;
 mod explain;
 mod fleet;
 mod history;
+mod instances;
 mod policies;
+mod reach;
 mod reflection;
 mod sessions;
 mod sets;
@@ -53,7 +56,7 @@ struct Server {
 
 impl Server {
     async fn start() -> Self {
-        Self::start_with(PACE, Patience::default()).await
+        Self::start_with(PACE, settled()).await
     }
 
     async fn start_with(pace: Pace, patience: Patience) -> Self {
@@ -134,6 +137,14 @@ impl Server {
             .find(|(kind, _)| *kind == name)
             .unwrap()
             .1
+    }
+}
+
+/// As if it had been serving for long.
+fn settled() -> Patience {
+    Patience {
+        reconnect: Duration::ZERO,
+        ..Patience::default()
     }
 }
 

@@ -46,6 +46,11 @@ struct Args {
     instance: String,
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
     labels: Vec<(String, String)>,
+    #[arg(long, default_value = "")]
+    zone: String,
+    /// Its program's own version
+    #[arg(long, default_value = "")]
+    release: String,
     #[arg(long)]
     cache_dir: Option<PathBuf>,
     #[arg(long)]
@@ -130,7 +135,8 @@ async fn run(args: Args) -> Result<(), Failure> {
 }
 
 fn set_up(args: &Args) -> Result<Fusebox, Failure> {
-    let mut builder = Fusebox::builder(&args.service).instance_id(&args.instance);
+    let builder = Fusebox::builder(&args.service).instance_id(&args.instance);
+    let mut builder = builder.zone(&args.zone).version(&args.release);
     for server in &args.servers {
         builder = builder.server(server);
     }

@@ -10,13 +10,14 @@
 //! Invariant: only the newest session speaks for an instance. A late disconnect of an older one
 //! says nothing.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::revision::Revision;
 use crate::time::Instant;
 
 use super::report::{InstanceFacts, RefusedPolicy, SessionId, bounded};
-use super::view::InstanceView;
+use super::view::{InstanceQuery, InstanceView};
 use super::{InstanceKey, MAX_REFUSED_POLICIES};
 
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(super) struct Instance {
     pub(super) key: InstanceKey,
     facts: InstanceFacts,
     session: Option<SessionId>,
+    /// When that began.
+    connected: Instant,
     seen: Instant,
     /// When its last report came.
     reported: Option<Instant>,
@@ -41,6 +44,7 @@ impl Instance {
             key,
             facts: InstanceFacts::default(),
             session: None,
+            connected: now,
             seen: now,
             reported: None,
             incomplete: false,
@@ -64,6 +68,7 @@ impl Instance {
             sdk_version: bounded(&facts.sdk_version).into(),
         };
         self.seen = now;
+        self.connected = now;
         self.session.replace(session)
     }
 
@@ -99,6 +104,14 @@ impl Instance {
         over
     }
 
+    /// Whether it is among those asked for.
+    pub(super) fn is_in(&self, query: &InstanceQuery<'_>) -> bool {
+        let session = |among: &HashSet<SessionId>| {
+            self.session.is_some_and(|session| among.contains(&session))
+        };
+        query.sessions.is_none_or(session) && self.facts.carries(query.labels)
+    }
+
     pub(super) fn is_connected(&self) -> bool {
         self.session.is_some()
     }
@@ -128,7 +141,9 @@ impl Instance {
         InstanceView {
             key: self.key.clone(),
             facts: self.facts.clone(),
+            session: self.session,
             connected: self.is_connected(),
+            connected_for: self.session.map(|_| now.since(self.connected)),
             duplicate,
             last_seen: now.since(self.seen),
             applied: self.applied,

@@ -43,8 +43,8 @@ pub use report::{
 };
 use service::{InstanceNo, ServiceFleet, Visit};
 pub use view::{
-    Filter, InstanceView, OperationDetail, OperationInstanceView, OperationView, Rates, Ratio,
-    StateCounts, TransitionView,
+    Filter, InstancePage, InstanceQuery, InstanceView, OperationDetail, OperationInstanceView,
+    OperationView, Rates, Ratio, StateCounts, TransitionView,
 };
 
 /// How many refused policies are remembered for one instance.
@@ -302,9 +302,31 @@ impl Fleet {
     /// Every instance of the services that `filter` takes, sorted by key. Those that are gone are
     /// there until they are forgotten.
     pub fn view_instances(&self, filter: &Filter, now: Instant) -> Vec<InstanceView> {
-        self.matching(filter)
-            .flat_map(|(_, fleet)| fleet.view_instances(now))
-            .collect()
+        let fleets = self.matching(filter).map(|(_, fleet)| fleet);
+        let views = |fleet: &ServiceFleet| {
+            let instances = fleet.instances();
+            let views = instances.map(|instance| fleet.view_instance(instance, now));
+            views.collect::<Vec<_>>()
+        };
+        fleets.flat_map(views).collect()
+    }
+
+    /// One page of instances, sorted by key; nobody is copied who is not on it.
+    pub fn page_instances(&self, query: &InstanceQuery<'_>, now: Instant) -> InstancePage {
+        let mut page = InstancePage::default();
+        for (_, fleet) in self.matching(query.filter) {
+            for instance in fleet.instances().filter(|instance| instance.is_in(query)) {
+                page.total += 1;
+                if query.after.is_some_and(|after| instance.key <= *after) {
+                    continue;
+                }
+                page.more = page.instances.len() == query.limit;
+                if !page.more {
+                    page.instances.push(fleet.view_instance(instance, now));
+                }
+            }
+        }
+        page
     }
 
     fn matching<'a>(

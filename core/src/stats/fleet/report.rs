@@ -6,30 +6,15 @@
 use std::ops::AddAssign;
 use std::time::Duration;
 
-use crate::key::{Epoch, InstanceId, Labels, Namespace, OperationName, PolicyName, Service};
+use crate::key::{LabelValue, Labels, Namespace, OperationName, PolicyName, Service};
 use crate::outcome::CircuitState;
 use crate::revision::Revision;
 use crate::stats::Totals;
 
+pub use crate::key::{InstanceKey, SessionId};
+
 /// The longest free text that is kept (a version, a zone, a cause), in bytes; the rest is cut off.
 pub const MAX_TEXT: usize = 200;
-
-/// A stream between a process and this server; later ones have higher numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionId(pub u64);
-
-/// One process: two lives of one instance id differ in their epoch.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InstanceKey {
-    /// The tenant.
-    pub namespace: Namespace,
-    /// The service it is an instance of.
-    pub service: Service,
-    /// What its operator calls it.
-    pub instance: InstanceId,
-    /// Which of that instance's lives.
-    pub epoch: Epoch,
-}
 
 /// One outbound dependency of one service.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,6 +45,17 @@ impl InstanceFacts {
     pub fn selectable(&self) -> Labels {
         let labels = self.labels.clone();
         labels.or("version", &self.version).or("zone", &self.zone)
+    }
+
+    /// Whether selectors find every label of `wanted` here: that of
+    /// [`selectable`](Self::selectable), without a copy.
+    pub fn carries(&self, wanted: &Labels) -> bool {
+        let facts = [("version", &self.version), ("zone", &self.zone)];
+        wanted.iter().all(|(key, value)| {
+            let fact = facts.iter().find(|(name, _)| *name == key.as_str());
+            let found = self.labels.get(key).map(LabelValue::as_str);
+            found.or(fact.map(|(_, text)| text.as_str())) == Some(value.as_str())
+        })
     }
 }
 

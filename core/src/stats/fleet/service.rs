@@ -242,24 +242,20 @@ impl ServiceFleet {
     }
 
     /// Every instance, sorted by id and epoch.
-    pub(super) fn view_instances(&self, now: Instant) -> impl Iterator<Item = InstanceView> {
-        let lives = self.connected_lives();
-        let instances = self.names.values().filter_map(|no| self.instances.get(no));
-        instances.map(move |instance| {
-            let twins = lives.get(&instance.key.instance).copied().unwrap_or(0);
-            instance.view(instance.is_connected() && twins > 1, now)
-        })
+    pub(super) fn instances(&self) -> impl Iterator<Item = &Instance> {
+        self.names.values().filter_map(|no| self.instances.get(no))
     }
 
-    /// How many processes are connected under each instance id.
-    fn connected_lives(&self) -> HashMap<&InstanceId, usize> {
-        let connected = self
-            .instances
-            .values()
-            .filter(|instance| instance.is_connected());
-        connected.fold(HashMap::new(), |mut lives, instance| {
-            *lives.entry(&instance.key.instance).or_default() += 1;
-            lives
-        })
+    pub(super) fn view_instance(&self, instance: &Instance, now: Instant) -> InstanceView {
+        instance.view(instance.is_connected() && self.has_twin(instance), now)
+    }
+
+    /// Whether several processes are connected under its id.
+    fn has_twin(&self, instance: &Instance) -> bool {
+        let id = &instance.key.instance;
+        let lives = (id.clone(), Epoch(0))..=(id.clone(), Epoch(u64::MAX));
+        let lives = self.names.range(lives);
+        let lives = lives.filter_map(|(_, no)| self.instances.get(no));
+        lives.filter(|life| life.is_connected()).nth(1).is_some()
     }
 }

@@ -5,14 +5,15 @@
 //! word: a fleet in which one of forty breakers is open is neither open nor closed.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::time::Duration;
 
-use crate::key::{Epoch, InstanceId, Kind, Namespace, OperationName, Service};
+use crate::key::{Epoch, InstanceId, Kind, Labels, Namespace, OperationName, Service};
 use crate::outcome::{CircuitState, Reason};
 use crate::revision::Revision;
 use crate::stats::Totals;
 
-use super::report::{InstanceFacts, InstanceKey, OperationKey, RefusedPolicy};
+use super::report::{InstanceFacts, InstanceKey, OperationKey, RefusedPolicy, SessionId};
 
 /// Which operations or instances are asked for; what is `None` matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,6 +39,32 @@ impl Filter {
             .as_ref()
             .is_none_or(|wanted| wanted == operation)
     }
+}
+
+/// One page of instances.
+#[derive(Clone, Copy, Debug)]
+pub struct InstanceQuery<'a> {
+    /// Of which services.
+    pub filter: &'a Filter,
+    /// Only those that selectors find all of these on.
+    pub labels: &'a Labels,
+    /// Only those for which one of these speaks.
+    pub sessions: Option<&'a HashSet<SessionId>>,
+    /// Only those behind this one.
+    pub after: Option<&'a InstanceKey>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// What an [`InstanceQuery`] finds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InstancePage {
+    /// Sorted by key.
+    pub instances: Vec<InstanceView>,
+    /// Whether others follow.
+    pub more: bool,
+    /// How many there are on all pages.
+    pub total: usize,
 }
 
 /// A share of `sample`.
@@ -203,8 +230,12 @@ pub struct InstanceView {
     pub key: InstanceKey,
     /// What it says of itself.
     pub facts: InstanceFacts,
+    /// The session that speaks for it, if it has one.
+    pub session: Option<SessionId>,
     /// Whether it has a session.
     pub connected: bool,
+    /// For how long; `None` if it has none.
+    pub connected_for: Option<Duration>,
     /// Whether another process with the same instance id has one, and this one too.
     pub duplicate: bool,
     /// Since its last message.

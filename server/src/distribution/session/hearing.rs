@@ -21,6 +21,7 @@ use crate::fleet::Declaration;
 impl<I: Inbound> Session<I> {
     /// Acts upon a message; the answer is the session's end if the message is that.
     pub(super) fn hear(&mut self, message: Option<Message>) -> Result<(), End> {
+        self.place.heard();
         match message {
             Some(Message::Hello(_)) => return Err(End::SecondHello),
             Some(Message::Ack(ack)) => self.acked(Revision(ack.revision)),
@@ -42,6 +43,7 @@ impl<I: Inbound> Session<I> {
                     session,
                     ..
                 } = &self.presence;
+                self.place.acked(revision, self.standing.refused());
                 let refused = self.standing.refused().to_vec();
                 distribution.tally.ack();
                 distribution.fleet.applied(*session, revision, refused);

@@ -10,6 +10,7 @@ use tracing::info;
 
 use crate::distribution::Distribution;
 use crate::distribution::bell::Bell;
+use crate::distribution::roll::Place;
 
 /// A process's presence.
 pub(super) struct Presence {
@@ -51,6 +52,18 @@ impl Presence {
             namespace: self.key.namespace.clone(),
             service: self.key.service.clone(),
         }
+    }
+
+    /// Takes a place in the roster, once its audience is joined.
+    pub(super) fn take_place(&self, identity: &Identity) -> Place {
+        let Identity { key, facts, schema } = identity;
+        Place::take(
+            self.distribution.hub.roll(),
+            self.session,
+            key,
+            facts,
+            *schema,
+        )
     }
 
     /// Notes what the process says that it enforces already. What it applied of another life of the

@@ -66,7 +66,7 @@ fn prune_from_wire(found: &mut Violations, request: &v1::ApplyPoliciesRequest) -
 }
 
 /// The answer: as many diffs in full as fit, of the others only what is done.
-pub(super) fn applied_to_wire(applied: Applied) -> v1::ApplyPoliciesResponse {
+pub(super) fn applied_to_wire(applied: Applied, reach: v1::Reach) -> v1::ApplyPoliciesResponse {
     let mut bytes = 0;
     let diff = |diff| {
         let mut wire = diff_to_wire(diff);
@@ -79,7 +79,7 @@ pub(super) fn applied_to_wire(applied: Applied) -> v1::ApplyPoliciesResponse {
     v1::ApplyPoliciesResponse {
         diffs: applied.diffs.into_iter().map(diff).collect(),
         revision: applied.revision.0,
-        reach: None,
+        reach: Some(reach),
     }
 }
 

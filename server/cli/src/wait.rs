@@ -1,0 +1,210 @@
+//! `fusebox wait`: until enough processes enforce a revision.
+//!
+//! Its exit status tells a script apart: 0 enough do, 1 not in time, 2 it could not be found out.
+
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::builder::NonEmptyStringValueParser as NonEmpty;
+use fusebox_proto::convert::time::duration_to_wire;
+use fusebox_proto::v1;
+use fusebox_proto::v1::wait_for_revision_response::State;
+use tonic::{Code, Status};
+
+use crate::Failure;
+use crate::print::{one_line, say, warn};
+use crate::remote::{Call, Remote};
+
+const UNKNOWN: u8 = 2;
+
+/// What to wait for, and for how long.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The revision, as `apply` or a write's response told it; 0 for the latest
+    revision: u64,
+    /// Only processes of this service
+    #[arg(long, value_name = "NAME", value_parser = NonEmpty::new())]
+    service: Option<String>,
+    /// Only processes of this namespace
+    #[arg(long, value_name = "NS", value_parser = NonEmpty::new())]
+    namespace: Option<String>,
+    /// The share of connected processes that must enforce it, above 0 and at most 1
+    #[arg(long, default_value_t = 1.0)]
+    share: f64,
+    /// For how long to wait at most, such as 500ms, 30s, 5m or 1h
+    #[arg(long, value_name = "TIME", default_value = "30s")]
+    deadline: Deadline,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// A length of time as people write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Deadline(Duration);
+
+impl FromStr for Deadline {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(digits);
+        let milliseconds = match unit {
+            "ms" => Some(1),
+            "s" => Some(1000),
+            "m" => Some(60 * 1000),
+            "h" => Some(60 * 60 * 1000),
+            _ => None,
+        };
+        let all = number.parse().ok().zip(milliseconds);
+        let all = all.and_then(|(number, each)| u64::checked_mul(number, each));
+        let all = all.map(Duration::from_millis).map(Self);
+        all.ok_or_else(|| "write a number and ms, s, m or h, such as 30s".to_owned())
+    }
+}
+
+/// Waits, and says how it goes.
+pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let request = v1::WaitForRevisionRequest {
+        revision: args.revision,
+        namespace: args.namespace.clone().unwrap_or_default(),
+        service: args.service.clone().unwrap_or_default(),
+        share: Some(args.share),
+        deadline: Some(duration_to_wire(args.deadline.0)),
+    };
+    wait(&args.remote, request, say)
+}
+
+/// Waits until all processes enforce `revision`; `tell` is given each line of how it goes.
+pub(crate) fn for_all(
+    remote: &Remote,
+    revision: u64,
+    deadline: Deadline,
+    tell: fn(&str),
+) -> Result<ExitCode, Failure> {
+    let request = v1::WaitForRevisionRequest {
+        revision,
+        deadline: Some(duration_to_wire(deadline.0)),
+        ..v1::WaitForRevisionRequest::default()
+    };
+    wait(remote, request, tell)
+}
+
+fn wait(
+    remote: &Remote,
+    request: v1::WaitForRevisionRequest,
+    tell: fn(&str),
+) -> Result<ExitCode, Failure> {
+    let waited = remote.fleet(async |mut client| {
+        let waiting = client.wait_for_revision(request).await;
+        let mut waiting = waiting.map_err(|status| failed(&status))?.into_inner();
+        while let Some(told) = waiting.message().await.map_err(|status| failed(&status))? {
+            tell(&in_words(&told));
+            if told.state() == State::Expired {
+                told.examples.iter().for_each(|one| warn(&reason(one)));
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    });
+    waited.map_err(|failure| match failure {
+        WaitFailure::NotInTime(line) => Failure::told(line),
+        WaitFailure::Other(failure) => failure.with_status(UNKNOWN),
+    })
+}
+
+/// Why not enough processes enforce it, or why nobody knows.
+enum WaitFailure {
+    NotInTime(String),
+    Other(Failure),
+}
+
+impl From<Failure> for WaitFailure {
+    fn from(failure: Failure) -> Self {
+        Self::Other(failure)
+    }
+}
+
+fn failed(status: &Status) -> WaitFailure {
+    match status.code() {
+        Code::DeadlineExceeded => WaitFailure::NotInTime(one_line(status.message())),
+        _ => WaitFailure::Other(Call::Question.failed(status, |_, _| None)),
+    }
+}
+
+fn in_words(told: &v1::WaitForRevisionResponse) -> String {
+    let (applied, revision) = (told.applied, told.revision);
+    let all = applied + told.pending + told.refused;
+    let state = match told.state() {
+        State::Reached => "reached",
+        State::Expired => "not reached",
+        State::Waiting | State::Unspecified => "waiting",
+    };
+    let mut line = format!("{state}: {applied} of {all} processes enforce revision {revision}");
+    let others = [
+        (told.pending, "pending"),
+        (told.stale, "of them silent"),
+        (told.refused, "refused"),
+        (told.gone, "gone"),
+    ];
+    for (count, what) in others.into_iter().filter(|(count, _)| *count > 0) {
+        line += &format!(", {count} {what}");
+    }
+    if told.settling {
+        line += "; the server has just started";
+    }
+    line
+}
+
+fn reason(one: &v1::InstanceStanding) -> String {
+    let who = one_line(&format!("{}/{}", one.service, one.instance_id));
+    let Some(refusal) = one.refusals.first() else {
+        let applied = one.applied_revision;
+        return format!("  {who} has not answered; it last acknowledged revision {applied}");
+    };
+    let what = [&refusal.policy, &refusal.field, &refusal.reason];
+    let what: Vec<_> = what.into_iter().filter(|text| !text.is_empty()).collect();
+    let what = what.into_iter().map(|text| one_line(text));
+    format!("  {who} refuses {}", what.collect::<Vec<_>>().join(": "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_a_number_with_its_unit() {
+        for (text, millis) in [
+            ("500ms", 500),
+            ("30s", 30_000),
+            ("5m", 300_000),
+            ("1h", 3_600_000),
+        ] {
+            assert_eq!(text.parse(), Ok(Deadline(Duration::from_millis(millis))));
+        }
+        for bad in ["", "30", "s", "-1s", "1.5s", "1d", "99999999999999999999s"] {
+            assert!(bad.parse::<Deadline>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_says_what_there_is_and_nothing_that_is_not() {
+        let mut told = v1::WaitForRevisionResponse {
+            state: State::Waiting.into(),
+            revision: 42,
+            applied: 12,
+            pending: 2,
+            refused: 1,
+            ..v1::WaitForRevisionResponse::default()
+        };
+        assert_eq!(
+            in_words(&told),
+            "waiting: 12 of 15 processes enforce revision 42, 2 pending, 1 refused"
+        );
+        told.state = State::Reached.into();
+        (told.pending, told.refused) = (0, 0);
+        assert_eq!(
+            in_words(&told),
+            "reached: 12 of 12 processes enforce revision 42"
+        );
+    }
+}
