@@ -65,6 +65,10 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 const STREAMS_PER_CONNECTION: u32 = 256;
 /// Between two looks at the store's health.
 const VIGIL: Duration = Duration::from_secs(1);
+/// What a peer may send before it is read, on one stream and on all of its connection: what
+/// somebody who floods can make this server hold.
+const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
 /// The longest metadata of a call.
 const HEADER_BYTES: u32 = 16 * 1024;
 
@@ -304,6 +308,8 @@ async fn serve_grpc(routes: Routes, calls: RpcLayer, incoming: Incoming, stop: C
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .max_concurrent_streams(STREAMS_PER_CONNECTION)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_max_header_list_size(HEADER_BYTES)
         .layer(calls)
         .add_routes(routes)

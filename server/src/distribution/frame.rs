@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use fusebox_core::policy::field::SCHEMA;
 use fusebox_core::revision::Incarnation;
 use fusebox_core::stats::SessionId;
@@ -16,19 +16,30 @@ use prost::Message;
 
 use super::Pace;
 
-/// An encoded `ConnectResponse`. Cloning it copies no bytes.
+/// Of a gRPC message: whether it is compressed, and how long it is, big-endian.
+const PREFIX_BYTES: usize = 5;
+const UNCOMPRESSED: u8 = 0;
+
+/// An encoded `ConnectResponse`, with gRPC's prefix. Cloning it copies no bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Frame(Bytes);
 
 impl Frame {
     fn of(message: Response) -> Self {
         let message = Some(message);
-        Self(v1::ConnectResponse { message }.encode_to_vec().into())
+        let message = v1::ConnectResponse { message };
+        // What is sent is at most a few MiB.
+        let len = u32::try_from(message.encoded_len()).unwrap_or(u32::MAX);
+        let mut bytes = BytesMut::with_capacity(PREFIX_BYTES + message.encoded_len());
+        bytes.put_u8(UNCOMPRESSED);
+        bytes.put_u32(len);
+        bytes.extend_from_slice(&message.encode_to_vec());
+        Self(bytes.freeze())
     }
 
     /// What goes over the wire.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.0
+    pub(crate) fn into_bytes(self) -> Bytes {
+        self.0
     }
 
     /// The answer to an accepted Hello.

@@ -178,14 +178,11 @@ impl State {
         if self.closed {
             bell.end(End::Draining);
         }
-        if !self.crowds.contains_key(audience) {
+        let crowd = self.crowds.entry(audience.clone()).or_insert_with(|| {
             let snapshot = self.history.snapshot(audience);
             self.roll.open(audience, &snapshot);
-            let crowd = Crowd::of(Edition::new(snapshot));
-            self.crowds.insert(audience.clone(), crowd);
-        }
-        // Present: it has just been looked for.
-        let crowd = self.crowds.get_mut(audience).expect("a crowd");
+            Crowd::of(Edition::new(snapshot))
+        });
         (crowd.join(bell), Arc::clone(crowd.edition()))
     }
 

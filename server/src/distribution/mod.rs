@@ -55,7 +55,6 @@ use bell::Bell;
 pub(crate) use convergence::{Convergence, Progress, Quest, Share, State, Unawaited};
 pub use convergence::{MAX_WAIT, MAX_WAITS};
 pub(crate) use end::{End, Refused};
-pub(crate) use frame::Frame;
 use hub::Hub;
 pub(crate) use outbox::Outgoing;
 use seats::Seats;

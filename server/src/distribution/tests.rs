@@ -95,8 +95,8 @@ fn all_sessions_of_an_audience_share_the_bytes_of_their_snapshot() {
     let (_one, first) = join(&hub, "checkout");
     let (_other, second) = join(&hub, "checkout");
     assert_eq!(
-        first.frame().bytes().as_ptr(),
-        second.frame().bytes().as_ptr()
+        first.frame().into_bytes().as_ptr(),
+        second.frame().into_bytes().as_ptr()
     );
 }
 

@@ -211,20 +211,23 @@ impl Fleet {
         let ledger = match self.sessions.get(&session) {
             None => Ledger::LATE,
             Some(Seat::Untracked) => Ledger::UNTRACKED,
-            Some(Seat::Tracked(service, no)) => {
-                let fleet = self.services.entry(service.clone()).or_default();
-                let before = fleet.operations_len();
-                let free = self.limits.max_operations.saturating_sub(self.operations);
-                let visit = Visit {
-                    no: *no,
-                    max_operations: self.limits.max_operations_per_service.min(before + free),
-                    now,
-                };
-                fleet.touch(visit);
-                let ledger = say(fleet, visit, &self.limits);
-                self.operations += fleet.operations_len() - before;
-                ledger
-            }
+            // Present: a service is kept for as long as an instance of it is connected.
+            Some(Seat::Tracked(service, no)) => match self.services.get_mut(service) {
+                None => Ledger::LATE,
+                Some(fleet) => {
+                    let before = fleet.operations_len();
+                    let free = self.limits.max_operations.saturating_sub(self.operations);
+                    let visit = Visit {
+                        no: *no,
+                        max_operations: self.limits.max_operations_per_service.min(before + free),
+                        now,
+                    };
+                    fleet.touch(visit);
+                    let ledger = say(fleet, visit, &self.limits);
+                    self.operations += fleet.operations_len() - before;
+                    ledger
+                }
+            },
         };
         self.ledger += ledger;
         ledger
