@@ -32,6 +32,7 @@ mod follower;
 mod frame;
 mod hub;
 mod outbox;
+mod precedence;
 mod pushing;
 mod reach;
 mod roll;
@@ -57,6 +58,7 @@ pub use convergence::{MAX_WAIT, MAX_WAITS};
 pub(crate) use end::{End, Refused};
 use hub::Hub;
 pub(crate) use outbox::Outgoing;
+use precedence::{Precedence, Write};
 use seats::Seats;
 use session::Inbound;
 pub use tally::DistributionTally;
@@ -115,6 +117,7 @@ pub struct Distribution {
     seats: Seats,
     places: Arc<Semaphore>,
     tally: Arc<Tally>,
+    precedence: Arc<Precedence>,
     pace: Pace,
     patience: Patience,
     stop: CancellationToken,
@@ -150,6 +153,7 @@ impl Distribution {
             seats: Seats::default(),
             places: Arc::new(Semaphore::new(patience.sessions)),
             tally: Arc::default(),
+            precedence: Arc::default(),
             pace,
             patience,
             // A child: a store that closes ends sessions, not the server.
@@ -166,8 +170,12 @@ impl Distribution {
         self.tasks
             .spawn(follower::follow(store, watch, hub, tally, stop));
         let (hub, tally) = (Arc::clone(&self.hub), Arc::clone(&self.tally));
-        self.tasks
-            .spawn(pushing::push(hub, tally, self.stop.clone()));
+        self.tasks.spawn(pushing::push(
+            hub,
+            Arc::clone(&self.precedence),
+            tally,
+            self.stop.clone(),
+        ));
         let (fleet, stop) = (Arc::clone(&self.fleet), self.stop.clone());
         self.tasks
             .spawn(async move { fleet::sweep(&fleet, &stop).await });
@@ -191,6 +199,11 @@ impl Distribution {
         let session = session::run(Arc::clone(self), inbound, outbox, bell, peer);
         self.tasks.spawn(session);
         Ok(outgoing)
+    }
+
+    /// A write is being made until the answer is dropped; pushes give way to it.
+    pub(crate) fn write(&self) -> Write {
+        self.precedence.begin()
     }
 
     fn full(&self) -> Refused {

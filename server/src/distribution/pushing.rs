@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::bell::Push;
 use super::hub::Hub;
+use super::precedence::Precedence;
 use super::tally::Tally;
 
 /// Sessions that may send an edition at once.
@@ -29,13 +30,21 @@ pub(super) const PARALLEL: usize = 32;
 const STALL: Duration = Duration::from_millis(50);
 
 /// Tells whoever is to be told, until `stop`.
-pub(super) async fn push(hub: Arc<Hub>, tally: Arc<Tally>, stop: CancellationToken) {
+pub(super) async fn push(
+    hub: Arc<Hub>,
+    precedence: Arc<Precedence>,
+    tally: Arc<Tally>,
+    stop: CancellationToken,
+) {
     let pushing = async {
         let mut gate = Gate::open();
         loop {
-            let permit = gate.permit(&tally).await;
-            let (bell, edition) = hub.next().await;
-            bell.push(Push { edition, permit });
+            precedence.give_way().await;
+            for _ in 0..PARALLEL {
+                let permit = gate.permit(&tally).await;
+                let (bell, edition) = hub.next().await;
+                bell.push(Push { edition, permit });
+            }
         }
     };
     stop.run_until_cancelled(pushing).await;

@@ -36,6 +36,7 @@ impl PolicyService for Policies {
         &self,
         request: Request<v1::CreatePolicyRequest>,
     ) -> Result<Response<v1::CreatePolicyResponse>, Status> {
+        let _write = self.distribution.write();
         let (author, source) = author(&request);
         let v1::CreatePolicyRequest {
             policy,
@@ -81,6 +82,7 @@ impl PolicyService for Policies {
         &self,
         request: Request<v1::UpdatePolicyRequest>,
     ) -> Result<Response<v1::UpdatePolicyResponse>, Status> {
+        let _write = self.distribution.write();
         let (author, source) = author(&request);
         let v1::UpdatePolicyRequest {
             policy,
@@ -122,6 +124,7 @@ impl PolicyService for Policies {
         &self,
         request: Request<v1::DeletePolicyRequest>,
     ) -> Result<Response<v1::DeletePolicyResponse>, Status> {
+        let _write = self.distribution.write();
         let (author, source) = author(&request);
         let request = request.into_inner();
         let delete = Delete {
@@ -146,6 +149,7 @@ impl PolicyService for Policies {
         &self,
         request: Request<v1::ApplyPoliciesRequest>,
     ) -> Result<Response<v1::ApplyPoliciesResponse>, Status> {
+        let _write = self.distribution.write();
         let (author, source) = author(&request);
         let request = request.into_inner();
         let set = apply::set_from_wire(&request)?;
@@ -170,6 +174,7 @@ impl PolicyService for Policies {
         &self,
         request: Request<v1::RollbackPolicyRequest>,
     ) -> Result<Response<v1::RollbackPolicyResponse>, Status> {
+        let _write = self.distribution.write();
         let (author, source) = author(&request);
         let request = request.into_inner();
         let rollback = Rollback {
