@@ -232,6 +232,7 @@ impl Rooms {
         let pace = Pace {
             report_interval: config.report_interval,
             heartbeat_interval: config.heartbeat_interval,
+            max_session_age: config.max_session_age,
         };
         let (sessions, followed) = (ending.sessions.clone(), Arc::clone(&store));
         let distribution = Distribution::start(followed, pace, Arc::clone(&fleet), sessions)?;

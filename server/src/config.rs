@@ -38,6 +38,9 @@ pub const REPORT_INTERVALS: RangeInclusive<Duration> =
 /// How often a session may be asked for a sign of life, in time between two of them.
 pub const HEARTBEAT_INTERVALS: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(300);
+/// How long a session may last.
+pub const SESSION_AGES: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 60 * 60);
 /// How many connections the gRPC port may be allowed to hold.
 pub const CONNECTION_LIMITS: RangeInclusive<usize> = 1..=1_000_000;
 
@@ -65,6 +68,9 @@ pub struct Config {
     pub report_interval: Duration,
     /// Time between two signs of life of a session, within [`HEARTBEAT_INTERVALS`].
     pub heartbeat_interval: Duration,
+    /// How long a session lasts before its process is asked to begin another, within
+    /// [`SESSION_AGES`]; some a fifth less.
+    pub max_session_age: Duration,
     /// Connections the gRPC port holds at once, within [`CONNECTION_LIMITS`].
     pub max_connections: usize,
     /// Changes of late that are all kept, whatever they changed, within [`HISTORY_CHANGES`].
@@ -90,6 +96,7 @@ impl Default for Config {
             allow_remote_plaintext: false,
             report_interval: Duration::from_secs(2),
             heartbeat_interval: Duration::from_secs(10),
+            max_session_age: Duration::from_secs(60 * 60),
             max_connections: 16_384,
             history_changes: 10_000,
             history_versions: 10,

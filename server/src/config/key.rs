@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 use super::duration;
 use super::{
     CONNECTION_LIMITS, Config, HEARTBEAT_INTERVALS, HISTORY_BYTES, HISTORY_CHANGES,
-    HISTORY_VERSIONS, LogFormat, REPORT_INTERVALS, StoreKind,
+    HISTORY_VERSIONS, LogFormat, REPORT_INTERVALS, SESSION_AGES, StoreKind,
 };
 
 /// One thing that can be told.
@@ -25,7 +25,7 @@ pub(super) struct Key {
 }
 
 /// All that can be told.
-pub(super) const KEYS: [Key; 13] = [
+pub(super) const KEYS: [Key; 14] = [
     Key {
         name: "grpc_addr",
         allowed: address,
@@ -65,6 +65,11 @@ pub(super) const KEYS: [Key; 13] = [
                 within(text, &HEARTBEAT_INTERVALS),
             )
         },
+    },
+    Key {
+        name: "max_session_age",
+        allowed: || span(&SESSION_AGES),
+        set: |config, text| put(&mut config.max_session_age, within(text, &SESSION_AGES)),
     },
     Key {
         name: "max_connections",

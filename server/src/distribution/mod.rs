@@ -72,20 +72,20 @@ pub const MAX_DECLARED: usize = 1000;
 pub const HELLO_WITHIN: Duration = Duration::from_secs(5);
 /// For how long a process may leave a frame unread or a snapshot unacknowledged.
 pub const DRAIN_WITHIN: Duration = Duration::from_secs(30);
-/// How long a session lasts at most; some a fifth less, so that they do not leave together.
-pub const SESSION_AGE: Duration = Duration::from_secs(60 * 60);
 /// Over how long the processes of a server that stops come back.
 pub const DRAIN_SPREAD: Duration = Duration::from_secs(2);
 /// For how long after a start processes that knew this server before may be on their way back.
 pub const RECONNECT_WINDOW: Duration = Duration::from_secs(10);
 
-/// How often the two ends of a session speak.
+/// How often the two ends of a session speak, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
     /// Between two reports of a process.
     pub report_interval: Duration,
     /// Between two messages of either side; after three without one it is taken for gone.
     pub heartbeat_interval: Duration,
+    /// How long a session lasts at most; some a fifth less, so that they do not leave together.
+    pub max_session_age: Duration,
 }
 
 /// How long a session waits for its process.
@@ -93,7 +93,6 @@ pub struct Pace {
 pub(crate) struct Patience {
     pub(crate) hello: Duration,
     pub(crate) drain: Duration,
-    pub(crate) age: Duration,
     pub(crate) sessions: usize,
     pub(crate) reconnect: Duration,
 }
@@ -103,7 +102,6 @@ impl Default for Patience {
         Self {
             hello: HELLO_WITHIN,
             drain: DRAIN_WITHIN,
-            age: SESSION_AGE,
             sessions: MAX_SESSIONS,
             reconnect: RECONNECT_WINDOW,
         }

@@ -148,7 +148,7 @@ impl<I: Inbound> Session<I> {
             ..
         } = &presence;
         let (pace, patience, now) = (distribution.pace, distribution.patience, Instant::now());
-        let (drain, age) = (patience.drain, aged(patience.age, *session));
+        let (drain, age) = (patience.drain, aged(pace.max_session_age, *session));
         let watchdog = Watchdog::new(pace.heartbeat_interval, drain, age, now);
         // The queue is empty: there is room.
         outbox.try_send(Frame::welcome(

@@ -19,6 +19,7 @@ use crate::store::{
 const PACE: Pace = Pace {
     report_interval: Duration::from_secs(5),
     heartbeat_interval: Duration::from_secs(15),
+    max_session_age: Duration::from_secs(3600),
 };
 
 fn audience(service: &str) -> Audience {

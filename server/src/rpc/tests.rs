@@ -43,6 +43,7 @@ const SOON: Duration = Duration::from_secs(20);
 const PACE: Pace = Pace {
     report_interval: Duration::from_secs(5),
     heartbeat_interval: Duration::from_secs(15),
+    max_session_age: Duration::from_secs(3600),
 };
 
 struct Server {

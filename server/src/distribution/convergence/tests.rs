@@ -16,6 +16,7 @@ use crate::store::{Retention, memory};
 const PACE: Pace = Pace {
     report_interval: Duration::from_secs(5),
     heartbeat_interval: Duration::from_secs(10),
+    max_session_age: Duration::from_secs(3600),
 };
 
 fn server(reconnect: Duration) -> Arc<Distribution> {

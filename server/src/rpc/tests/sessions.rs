@@ -374,6 +374,67 @@ async fn a_process_that_says_nothing_hears_heartbeats_and_is_ended_after_three()
 }
 
 #[tokio::test]
+async fn a_session_that_has_lasted_long_enough_is_asked_to_begin_another() {
+    let max_session_age = Duration::from_millis(100);
+    let server = Server::start_with(
+        Pace {
+            max_session_age,
+            ..PACE
+        },
+        settled(),
+    )
+    .await;
+    let mut peer = Peer::of(&server, "checkout").await;
+    peer.apply().await;
+    let delay = Some(prost_types::Duration::default());
+    assert_eq!(peer.hear().await, Down::Drain(v1::Drain { delay }));
+    let status = peer.end().await;
+    assert_eq!(status.code(), Code::Unavailable);
+    assert!(
+        status.message().contains("as long as one may"),
+        "{status:?}"
+    );
+}
+
+#[tokio::test]
+async fn who_says_more_than_a_session_may_is_read_no_faster_and_loses_nothing() {
+    let server = Server::start().await;
+    let mut peer = Peer::of(&server, "checkout").await;
+    peer.apply().await;
+    for _ in 0..2_000 {
+        peer.say(Up::Heartbeat(v1::Heartbeat {})).await;
+    }
+    peer.settle(1).await;
+    assert!(server.trouble("flood") > 0);
+    server.put(policy("a", "checkout")).await;
+    assert_eq!(names(&peer.apply().await), ["a"]);
+}
+
+#[tokio::test]
+async fn a_hello_that_says_what_cannot_be_is_counted_and_served() {
+    let server = Server::start().await;
+    server.put(policy("a", "checkout")).await;
+    let held = Peer::of(&server, "checkout").await.apply().await;
+    let claim = |epoch, revision, digest| v1::Hello {
+        epoch,
+        incarnation: held.incarnation.clone(),
+        revision,
+        digest,
+        ..hello("checkout")
+    };
+    let other = claim(2, held.revision, held.digest ^ 1);
+    let mut other = Peer::with(&server, other).await;
+    other.welcome().await;
+    assert_eq!(names(&other.apply().await), ["a"]);
+    let ahead = claim(3, held.revision + 1, held.digest ^ 1);
+    let mut ahead = Peer::with(&server, ahead).await;
+    ahead.welcome().await;
+    assert_eq!(server.trouble("doubtful_hello"), 2);
+    server.put(policy("b", "checkout")).await;
+    assert_eq!(names(&ahead.apply().await), ["a", "b"]);
+}
+
+#[tokio::test]
 async fn more_streams_than_there_are_places_for_are_turned_away() {
     let patience = Patience {
         sessions: 1,
