@@ -88,6 +88,25 @@ fn the_server_s_spans_and_call_durations_arrive() {
     );
 }
 
+#[test]
+fn how_long_a_policy_took_to_a_process_that_enforces_it_arrives() {
+    let tap = OtelTap::start();
+    let (server, upstream) = (Server::start(observed(&tap)), Upstream::start());
+    let calling = Calling::new("checkout", "one", OPERATION, &upstream.url("/"));
+    let caller = calling.server(server.grpc_addr()).start();
+    caller.wait_for_link(true);
+    let policy = json!({"name": "payments", "selector": {"service": "checkout"}});
+    let written = server.grpcurl().put(&policy).unwrap();
+    caller.wait_for_revision(revision(&written));
+    let metric = tap.wait_for(LONG, |value| {
+        is_metric(value, "fusebox.server.config.propagation.duration")
+    });
+    assert_tells_latencies_apart(&metric);
+    tap.wait_for(LONG, |value| {
+        is_metric(value, "fusebox.server.config.pushes") && has(value, "kind", "snapshot")
+    });
+}
+
 const OPERATION: &str = "payments.charge";
 
 /// What a process tells of a success, two failures that open its breaker, and a refusal.

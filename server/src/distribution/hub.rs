@@ -16,6 +16,7 @@ use fusebox_core::policy::Stored;
 use fusebox_core::revision::{Incarnation, Revision};
 use fusebox_core::sync::{Audience, History, Snapshot};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::bell::Bell;
 use super::crowd::Crowd;
@@ -31,6 +32,8 @@ const TURN: usize = 16;
 #[derive(Debug)]
 pub(super) struct Edition {
     pub(super) snapshot: Arc<Snapshot>,
+    /// Since when this server has it.
+    pub(super) since: Instant,
     frame: OnceLock<Frame>,
 }
 
@@ -39,6 +42,7 @@ impl Edition {
     pub(super) fn new(snapshot: Arc<Snapshot>) -> Arc<Self> {
         Arc::new(Self {
             snapshot,
+            since: Instant::now(),
             frame: OnceLock::new(),
         })
     }

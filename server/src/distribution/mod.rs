@@ -42,9 +42,10 @@ mod standing;
 mod tally;
 mod watchdog;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use opentelemetry::metrics::Histogram;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -116,6 +117,8 @@ pub struct Distribution {
     places: Arc<Semaphore>,
     tally: Arc<Tally>,
     precedence: Arc<Precedence>,
+    /// From a write to its acknowledgement by one process, in seconds; once somebody measures.
+    propagation: OnceLock<Histogram<f64>>,
     pace: Pace,
     patience: Patience,
     stop: CancellationToken,
@@ -152,6 +155,7 @@ impl Distribution {
             places: Arc::new(Semaphore::new(patience.sessions)),
             tally: Arc::default(),
             precedence: Arc::default(),
+            propagation: OnceLock::new(),
             pace,
             patience,
             // A child: a store that closes ends sessions, not the server.
@@ -202,6 +206,18 @@ impl Distribution {
     /// A write is being made until the answer is dropped; pushes give way to it.
     pub(crate) fn write(&self) -> Write {
         self.precedence.begin()
+    }
+
+    /// From now on it is measured how long writes take to the processes; once is enough.
+    pub(crate) fn measure_propagation(&self, seconds: Histogram<f64>) {
+        // Whoever came first goes on.
+        let _ = self.propagation.set(seconds);
+    }
+
+    fn propagated(&self, within: Duration) {
+        if let Some(seconds) = self.propagation.get() {
+            seconds.record(within.as_secs_f64(), &[]);
+        }
     }
 
     fn full(&self) -> Refused {

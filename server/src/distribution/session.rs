@@ -120,6 +120,8 @@ struct Session<I> {
     /// Before the membership: it is given up first.
     place: Place,
     presence: Presence,
+    /// Since when there has been what was pushed and is not acknowledged yet.
+    pushed: Option<Instant>,
     declared: usize,
     warned: [bool; Trouble::NAMES.len()],
     _membership: Membership,
@@ -170,6 +172,7 @@ impl<I: Inbound> Session<I> {
             allowance: Allowance::new(now),
             place,
             presence,
+            pushed: None,
             declared: 0,
             warned: Default::default(),
             _membership: membership,
@@ -229,7 +232,7 @@ impl<I: Inbound> Session<I> {
         }
         if let Some(Push { edition, permit }) = push {
             let dispatch = self.standing.offer(edition);
-            self.dispatch(dispatch, Some(permit));
+            self.push(dispatch, Some(permit));
         }
         Ok(())
     }
@@ -280,6 +283,14 @@ impl<I: Inbound> Session<I> {
         };
         self.outbox.owe_snapshot(frame, permit);
         self.watchdog.unacked(Some(Instant::now()));
+    }
+
+    /// The same for what is news, not the first word of a session.
+    fn push(&mut self, dispatch: Option<Dispatch>, permit: Option<OwnedSemaphorePermit>) {
+        if dispatch.is_some() {
+            self.pushed = Some(self.standing.latest().since);
+        }
+        self.dispatch(dispatch, permit);
     }
 
     fn flush(&mut self) {

@@ -100,6 +100,11 @@ impl Standing {
         Ok(next.map(|command| self.dispatch(command)))
     }
 
+    /// The edition that was offered last.
+    pub(super) fn latest(&self) -> &Edition {
+        &self.latest
+    }
+
     /// What it refuses of what it last acknowledged.
     pub(super) fn refused(&self) -> &[RefusedPolicy] {
         &self.refused

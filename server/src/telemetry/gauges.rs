@@ -11,6 +11,11 @@ use crate::accept::{Refusal, Tally};
 use crate::distribution::Distribution;
 use crate::fleet::FleetWatch;
 
+/// From what an idle fleet takes to what nobody wants to wait for.
+const PROPAGATION_SECONDS: [f64; 12] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0,
+];
+
 /// How a session ends when nobody ended it: its process went away.
 const NOT_EVICTED: [&str; 2] = ["left", "gone"];
 
@@ -24,6 +29,9 @@ pub(crate) fn observe(
     sessions(meter, fleet);
     circuit_breakers(meter, fleet);
     evictions(meter, distribution);
+    troubles(meter, distribution);
+    pushes(meter, distribution);
+    propagation(meter, distribution);
     connections(meter, door);
     refusals(meter, door);
 }
@@ -36,7 +44,7 @@ fn sessions(meter: &Meter, fleet: &Arc<FleetWatch>) {
         .with_description("Processes that are connected and have said who they are.")
         .with_callback(move |observer| {
             if let Some(fleet) = fleet.upgrade() {
-                observer.observe(signed(fleet.summary().sessions), &[]);
+                observer.observe(signed(fleet.sessions()), &[]);
             }
         })
         .build();
@@ -80,6 +88,55 @@ fn evictions(meter: &Meter, distribution: &Arc<Distribution>) {
             }
         })
         .build();
+}
+
+fn troubles(meter: &Meter, distribution: &Arc<Distribution>) {
+    let distribution = Arc::downgrade(distribution);
+    meter
+        .u64_observable_counter("fusebox.server.session.troubles")
+        .with_unit("{message}")
+        .with_description("What sessions said and this server could do nothing with, by kind.")
+        .with_callback(move |observer| {
+            let Some(distribution) = distribution.upgrade() else {
+                return;
+            };
+            for (kind, count) in distribution.tally().troubles {
+                observer.observe(count, &[KeyValue::new("kind", kind)]);
+            }
+        })
+        .build();
+}
+
+fn pushes(meter: &Meter, distribution: &Arc<Distribution>) {
+    let distribution = Arc::downgrade(distribution);
+    meter
+        .u64_observable_counter("fusebox.server.config.pushes")
+        .with_unit("{push}")
+        .with_description("What processes were sent: whole sets, or word that theirs is current.")
+        .with_callback(move |observer| {
+            let Some(distribution) = distribution.upgrade() else {
+                return;
+            };
+            let tally = distribution.tally();
+            let by_kind = [
+                ("snapshot", tally.snapshots),
+                ("up_to_date", tally.up_to_dates),
+            ];
+            for (kind, count) in by_kind {
+                observer.observe(count, &[KeyValue::new("kind", kind)]);
+            }
+        })
+        .build();
+}
+
+fn propagation(meter: &Meter, distribution: &Arc<Distribution>) {
+    let seconds = meter
+        .f64_histogram("fusebox.server.config.propagation.duration")
+        .with_unit("s")
+        .with_description("From a write to its acknowledgement by one process.")
+        .with_boundaries(PROPAGATION_SECONDS.to_vec())
+        .build();
+    distribution.measure_propagation(seconds);
 }
 
 fn connections(meter: &Meter, door: &Arc<Tally>) {

@@ -48,7 +48,10 @@ impl<I: Inbound> Session<I> {
                 distribution.tally.ack();
                 distribution.fleet.applied(*session, revision, refused);
                 self.watchdog.unacked(None);
-                self.dispatch(next, None);
+                if let Some(since) = self.pushed.take() {
+                    distribution.propagated(since.elapsed());
+                }
+                self.push(next, None);
             }
             Err(unexpected) => self.trouble(Trouble::UnexpectedAck, unexpected),
         }
