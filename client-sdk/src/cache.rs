@@ -120,7 +120,7 @@ impl Cache {
     /// The revision on the disk, if it is of the same incarnation and newer. What cannot be read
     /// is worth nothing, however new.
     fn newer_than(&self, snapshot: &v1::Snapshot) -> Option<Revision> {
-        let saved = self.load().ok().flatten()?.known();
+        let saved = self.load().ok().flatten()?.held();
         let incarnation: Option<Incarnation> = incarnation_from_wire(&snapshot.incarnation).ok()?;
         let newer = saved.incarnation == incarnation && saved.revision.0 > snapshot.revision;
         newer.then_some(saved.revision)

@@ -60,7 +60,9 @@ struct State {
 /// What [`Enforcement`] tells of its policies.
 pub(crate) struct Held {
     pub(crate) source: PolicySource,
+    /// To tell a server.
     pub(crate) known: Known,
+    pub(crate) in_force: Known,
     pub(crate) policies: usize,
     pub(crate) refusals: Vec<Refusal>,
     pub(crate) beyond_bound: u64,
@@ -169,6 +171,7 @@ impl Enforcement {
         Held {
             source: state.source,
             known: state.replica.known(),
+            in_force: state.replica.held(),
             policies: state.replica.policies().count(),
             refusals: state.replica.refusals().cloned().collect(),
             beyond_bound: state.beyond_bound,

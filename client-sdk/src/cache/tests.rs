@@ -4,6 +4,7 @@ use std::sync::Barrier;
 use std::thread;
 
 use super::*;
+use fusebox_core::key::PolicyId;
 use fusebox_core::revision::Digest;
 
 pub(super) fn cache(directory: &Path) -> Cache {
@@ -69,6 +70,26 @@ fn an_older_revision_never_replaces_a_newer_one_of_the_same_store() {
     assert_eq!(late, Saved::NewerStays(Revision(9)));
     assert_eq!(saved(&one), 9);
     assert_eq!(other.save(&good(7, 9)).unwrap(), Saved::Written, "no older");
+}
+
+#[test]
+fn nor_where_an_older_build_wrote_the_newer_one_down_as_far_as_it_could_read_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = cache(directory.path());
+    let id = PolicyId::new("default", "new").unwrap();
+    let mut newer = good(7, 9).snapshot;
+    newer.digest = Digest::of([(&id, Revision(9))]).0;
+    newer.policies = vec![v1::Policy {
+        namespace: "default".into(),
+        name: "new".into(),
+        revision: 9,
+        schema: SCHEMA,
+        ..v1::Policy::default()
+    }];
+    let body = last_known_good_to_wire(newer, [], SCHEMA - 1);
+    write(cache.path(), &body.encode_to_vec()).unwrap();
+    let late = cache.save(&good(7, 8)).unwrap();
+    assert_eq!(late, Saved::NewerStays(Revision(9)));
 }
 
 #[test]

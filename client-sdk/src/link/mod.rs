@@ -267,7 +267,7 @@ impl Keeper {
     }
 
     fn held(&self) -> Option<Incarnation> {
-        self.enforcement.held().known.incarnation
+        self.enforcement.held().in_force.incarnation
     }
 
     fn note_end(&self, server: &Endpoint, end: &session::End) {
