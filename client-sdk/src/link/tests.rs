@@ -241,6 +241,20 @@ async fn staleness_begins_with_the_first_word_that_confirms_what_is_held() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_snapshot_that_was_passed_over_is_a_problem_until_one_is_taken() {
+    let net = Net::default();
+    let mut a = net.serve("a");
+    let process = Process::start(&net, &["a"]);
+    let mut stream = told(&mut a, 1, 3, 5).await;
+    stream.say(Down::Snapshot(attempts(1, 2, 9))).await;
+    stream.beat(BEAT, 1).await;
+    assert!(process.problem().contains("is older than 3"));
+    stream.say(Down::Snapshot(attempts(1, 4, 6))).await;
+    assert_eq!(stream.hear_ack().await, Some(4));
+    assert_eq!(process.health().last_problem, None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_next_address_is_tried_at_once_when_one_fails_and_reconnects_are_counted() {
     let net = Net::default();
     let (mut a, mut b) = (net.serve("a"), net.serve("b"));

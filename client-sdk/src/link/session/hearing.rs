@@ -134,6 +134,7 @@ impl Session<'_> {
 
     fn take_step(&mut self) {
         self.in_step = true;
+        self.keeper.upstream.board.well();
         self.note_confirmed();
     }
 
