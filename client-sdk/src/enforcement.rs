@@ -8,7 +8,6 @@
 //! one snapshot behind the other meanwhile; nobody who listens has a way to take it.
 
 use std::collections::BTreeMap;
-use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fusebox_core::guard::Plan;
@@ -132,13 +131,8 @@ impl Enforcement {
             };
             (applied, replaced)
         };
-        let mut panicked = None;
         for (inner, plan) in replaced {
-            let panic = inner.follow(plan);
-            panicked = panicked.or(panic);
-        }
-        if let Some(panic) = panicked {
-            resume_unwind(panic);
+            inner.follow(plan);
         }
         Ok(applied)
     }

@@ -22,7 +22,7 @@ use fusebox_core::time::Instant;
 use tokio::sync::oneshot;
 
 use super::{Cache, Good, Saved};
-use crate::clock;
+use crate::{clock, steady};
 
 /// Between two tries to write the same.
 const RETRY: Duration = Duration::from_secs(30);
@@ -137,7 +137,8 @@ impl Slot {
 impl Shared {
     fn work(&self) {
         while let Some(good) = self.next() {
-            let saved = self.cache.save(&good);
+            let saved = steady::caught(|| self.cache.save(&good));
+            let saved = saved.unwrap_or_else(|panic| Err(io::Error::other(panic)));
             self.note(good, saved);
         }
     }
@@ -189,7 +190,7 @@ impl Shared {
             told
         };
         // Whoever listens may look at everything, so no lock is held.
-        told.tell(self.cache.path());
+        steady::tell(|| told.tell(self.cache.path()));
     }
 
     fn lock(&self) -> MutexGuard<'_, Slot> {

@@ -2,6 +2,7 @@
 
 mod disagreement;
 mod disk;
+mod listener;
 mod net;
 
 use std::path::Path;
