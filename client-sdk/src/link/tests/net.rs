@@ -27,6 +27,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::super::dial::{Dial, full_text};
 
 const PIPE_BYTES: usize = 1 << 16;
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// Who answers where.
 #[derive(Clone, Default)]
@@ -136,7 +137,8 @@ pub(super) struct Stream {
 impl Streams {
     /// The next one, as it is.
     pub(super) async fn next(&mut self) -> Stream {
-        self.0.recv().await.unwrap()
+        let next = tokio::time::timeout(DAY, self.0.recv()).await;
+        next.expect("nobody has come in a day").unwrap()
     }
 
     /// The next one, welcomed after its Hello.
