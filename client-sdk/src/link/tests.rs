@@ -3,6 +3,7 @@
 mod disagreement;
 mod disk;
 mod listener;
+mod lives;
 mod net;
 
 use std::path::Path;
