@@ -135,7 +135,8 @@ impl Builder {
     }
 
     /// A directory for the policies last heard of, to start from when no server can be reached. All
-    /// processes of a service may share it. It needs a file system with locks.
+    /// processes of a service may share it, and the newest that any of them heard stays. On a file
+    /// system without locks, of two that write at once the older may stay until the next write.
     pub fn cache_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.cache_dir = Some(directory.into());
         self

@@ -127,6 +127,27 @@ fn of_many_that_save_at_once_the_newest_stays() {
 }
 
 #[test]
+fn a_file_system_without_locks_is_written_to_all_the_same_and_never_by_one_name_for_two() {
+    let directory = tempfile::tempdir().unwrap();
+    let lockless = || Cache {
+        lock: |_| Err(io::ErrorKind::Unsupported.into()),
+        ..cache(directory.path())
+    };
+    // Where another process is writing: not to be touched.
+    let other = directory.path().join("default%check%2Fout.new");
+    fs::write(&other, "half").unwrap();
+    assert_eq!(
+        lockless().save(&good(7, 3)).unwrap(),
+        Saved::WrittenUnlocked
+    );
+    let late = lockless().save(&good(7, 2)).unwrap();
+    assert_eq!(late, Saved::NewerStays(Revision(3)));
+    assert_eq!(saved(&lockless()), 3);
+    assert_eq!(fs::read(other).unwrap(), b"half");
+    assert_eq!(names(directory.path()).len(), 3, "nothing is left about");
+}
+
+#[test]
 fn a_directory_that_is_gone_is_made_again() {
     let directory = tempfile::tempdir().unwrap();
     let cache = cache(&directory.path().join("below"));

@@ -54,6 +54,8 @@ struct Slot {
     problem: Option<String>,
     /// Causes of failure that the log has heard of since a save last succeeded.
     told: Vec<io::ErrorKind>,
+    /// The log has heard that there are no locks.
+    told_unlocked: bool,
     /// Answered, by being dropped, as soon as nothing is left to do at once.
     waits: Vec<oneshot::Sender<()>>,
     closed: bool,
@@ -203,6 +205,7 @@ impl Shared {
 enum Told {
     Nothing,
     NewerStays(u64),
+    Unlocked,
     Recovered,
     Failed(io::Error),
 }
@@ -214,7 +217,11 @@ impl Slot {
         match (self.problem.take(), saved) {
             (Some(_), _) => Told::Recovered,
             (None, Saved::NewerStays(revision)) => Told::NewerStays(revision.0),
-            (None, Saved::Written) => Told::Nothing,
+            (None, Saved::WrittenUnlocked) if !self.told_unlocked => {
+                self.told_unlocked = true;
+                Told::Unlocked
+            }
+            (None, Saved::Written | Saved::WrittenUnlocked) => Told::Nothing,
         }
     }
 
@@ -240,6 +247,11 @@ impl Told {
             Self::NewerStays(revision) => tracing::debug!(
                 target: "fusebox", %path, revision,
                 "another process has written a newer revision down; it stays"
+            ),
+            Self::Unlocked => tracing::warn!(
+                target: "fusebox", %path,
+                "no file can be locked there: of two processes that write at once the older \
+                 policies may stay until the next write; told once"
             ),
             Self::Recovered => {
                 tracing::info!(target: "fusebox", %path, "policies are written down again");
@@ -338,6 +350,15 @@ mod tests {
         assert!(!fails(&mut slot, io::ErrorKind::StorageFull));
         assert!(matches!(slot.succeed(Saved::Written), Told::Recovered));
         assert!(fails(&mut slot, io::ErrorKind::StorageFull));
+    }
+
+    #[test]
+    fn that_there_are_no_locks_is_told_once_and_is_no_problem() {
+        let mut slot = Slot::default();
+        let told = slot.succeed(Saved::WrittenUnlocked);
+        assert!(matches!(told, Told::Unlocked) && slot.problem.is_none());
+        let again = slot.succeed(Saved::WrittenUnlocked);
+        assert!(matches!(again, Told::Nothing));
     }
 
     #[test]
