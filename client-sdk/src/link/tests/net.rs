@@ -143,12 +143,20 @@ impl Streams {
 
     /// The next one, welcomed after its Hello.
     pub(super) async fn welcome(&mut self, incarnation: u8, heartbeat: Duration) -> Stream {
+        self.welcome_showing(vec![incarnation; 16], heartbeat).await
+    }
+
+    pub(super) async fn welcome_showing(
+        &mut self,
+        incarnation: Vec<u8>,
+        heartbeat: Duration,
+    ) -> Stream {
         let mut stream = self.next().await;
         assert!(matches!(stream.hear().await, Some(Up::Hello(_))));
         let interval = Some(duration_to_wire(heartbeat));
         let welcome = v1::Welcome {
             session: 1,
-            incarnation: vec![incarnation; 16],
+            incarnation,
             heartbeat_interval: interval,
             report_interval: interval,
             ..v1::Welcome::default()
