@@ -1,7 +1,10 @@
 //! Setting an instance up: who it is, whom it talks to, where it keeps what it heard.
 
+use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use fusebox_core::key::{Epoch, InstanceId, InvalidName, Labels, Namespace, Service};
 use fusebox_core::policy::field::SCHEMA;
@@ -22,6 +25,9 @@ use crate::{Fusebox, telemetry};
 
 /// Longest version or zone, in bytes.
 const MAX_TEXT: usize = 200;
+/// How long a disk has to give what it holds. A process that waited for one that hangs would never
+/// start.
+const LOAD_WITHIN: Duration = Duration::from_secs(5);
 
 /// Collects the settings of an instance. Only the service's name is required.
 #[derive(Debug)]
@@ -135,7 +141,8 @@ impl Builder {
     }
 
     /// A directory for the policies last heard of, to start from when no server can be reached. All
-    /// processes of a service may share it. It needs a file system with locks.
+    /// processes of a service may share it, and the newest that any of them heard stays. On a file
+    /// system without locks, of two that write at once the older may stay until the next write.
     pub fn cache_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.cache_dir = Some(directory.into());
         self
@@ -154,7 +161,7 @@ impl Builder {
         self
     }
 
-    /// Sets the instance up. Never waits for a server.
+    /// Sets the instance up. Never waits for a server, and at most five seconds for the disk.
     pub fn build(self) -> Result<Fusebox, InvalidSetup> {
         let epoch = random_u64()?;
         let identity = self.identity(epoch)?;
@@ -200,7 +207,7 @@ impl Builder {
         let key = &identity.key;
         let cache = Cache::new(directory, &key.namespace, &key.service);
         let mut problem = None;
-        match load(&cache) {
+        match load(&cache, LOAD_WITHIN) {
             Ok(Some(held)) => (replica, source) = (held, PolicySource::Disk),
             Ok(None) => {}
             Err(error) => {
@@ -247,19 +254,33 @@ struct Start {
     writer: Option<Writer>,
 }
 
-/// What was last written down. What is wrong with it is told, and no more.
-fn load(cache: &Cache) -> Result<Option<Replica>, Unreadable> {
-    let path = cache.path().display();
-    cache.make_directory().inspect_err(|error| {
+/// What was last written down, if the disk gives it in time. What is wrong with it is told, and no
+/// more.
+fn load(cache: &Cache, within: Duration) -> Result<Option<Replica>, Unreadable> {
+    let (give, given) = mpsc::channel();
+    let reading = cache.clone();
+    let read = move || {
+        let read = reading.make_directory().map_err(Unreadable::from);
+        // In vain once nobody waits any more.
+        let _ = give.send(read.and_then(|()| reading.load()));
+    };
+    let loaded = thread::Builder::new()
+        .name("fusebox-load".into())
+        .spawn(read)
+        .map_err(Unreadable::from)
+        .and_then(|_| given.recv_timeout(within).map_err(|_| not_given(within))?);
+    loaded.inspect_err(|error| {
+        let path = cache.path().display();
         tracing::error!(
-            target: "fusebox",
-            %path, %error,
-            "cannot use the cache directory; a restart without a server starts from defaults"
+            target: "fusebox", %path, %error,
+            "cannot read the policies last written down; started without them"
         );
-    })?;
-    cache.load().inspect_err(|error| {
-        tracing::error!(target: "fusebox", %path, %error, "cannot read the cached policies; ignored");
     })
+}
+
+fn not_given(within: Duration) -> Unreadable {
+    let reason = format!("nothing could be read within {within:?}");
+    io::Error::new(io::ErrorKind::TimedOut, reason).into()
 }
 
 fn named<T>(
@@ -320,6 +341,8 @@ fn default_instance_id() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     fn refusal(builder: Builder) -> String {
@@ -347,6 +370,20 @@ mod tests {
                 "{refusal}"
             );
         }
+    }
+
+    #[test]
+    fn a_disk_that_hangs_is_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let service = Service::new("checkout").unwrap();
+        let cache = Cache::new(directory.path(), &Namespace::default_namespace(), &service);
+        // Whoever opens a pipe waits for somebody at its other end.
+        let made = Command::new("mkfifo").arg(cache.path()).status().unwrap();
+        assert!(made.success());
+        let error = load(&cache, Duration::from_millis(1)).unwrap_err();
+        assert_eq!(error.to_string(), "nothing could be read within 1ms");
+        // Lets the thread go.
+        std::fs::write(cache.path(), "").unwrap();
     }
 
     #[test]

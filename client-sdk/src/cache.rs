@@ -8,7 +8,8 @@
 //! Under one incarnation of the store an older revision never replaces a newer one, whoever writes
 //! it: a look at what is there and its replacement are one step under an exclusive lock. The lock is
 //! the operating system's, on a file of its own that stays: it ends with its process. Whoever reads
-//! needs none.
+//! needs none. A file system that has no locks is written to all the same, each process by a temporary
+//! file of its own: that two write at once is rare, and then the older may stay until the next write.
 //!
 //! ```text
 //! magic "FUSEBOX1" | crc32 of the rest, little-endian | LastKnownGood, protobuf
@@ -38,6 +39,8 @@ const HEADER: usize = MAGIC.len() + 4;
 #[derive(Clone, Debug)]
 pub(crate) struct Cache {
     path: PathBuf,
+    /// Waits until nobody else has the file locked.
+    lock: fn(&File) -> io::Result<()>,
 }
 
 /// What is worth writing down.
@@ -54,6 +57,8 @@ pub(crate) struct Good {
 pub(crate) enum Saved {
     /// It is on the disk.
     Written,
+    /// It is, and nothing kept another process from writing at the same time.
+    WrittenUnlocked,
     /// Another process has written a newer revision of the same store, which stays.
     NewerStays(Revision),
 }
@@ -74,6 +79,7 @@ impl Cache {
         let name = format!("{namespace}%{}.policies", escaped(service.as_str()));
         Self {
             path: directory.join(name),
+            lock: File::lock,
         }
     }
 
@@ -99,14 +105,17 @@ impl Cache {
     pub(crate) fn save(&self, good: &Good) -> io::Result<Saved> {
         // It may have gone meanwhile, or its disk may only have come now.
         self.make_directory()?;
-        let _lock = self.lock()?;
+        let lock = self.lock()?;
         if let Some(newer) = self.newer_than(&good.snapshot) {
             return Ok(Saved::NewerStays(newer));
         }
         let body = last_known_good_to_wire(good.snapshot.clone(), &good.stand_ins, SCHEMA);
         let body = body.encode_to_vec();
-        // One name is enough under the lock, and what a crash leaves of it is written over.
-        let temporary = self.path.with_extension("new");
+        let temporary = self.path.with_extension(match lock {
+            // One name is enough, and what a crash leaves of it is written over.
+            Some(_) => "new".to_owned(),
+            None => format!("new-{:016x}", getrandom::u64().map_err(io::Error::other)?),
+        });
         let written = write(&temporary, &body).and_then(|()| fs::rename(&temporary, &self.path));
         if let Err(error) = written {
             // Nothing is left lying about; that it cannot be removed is no second problem.
@@ -114,20 +123,20 @@ impl Cache {
             return Err(error);
         }
         File::open(self.directory())?.sync_all()?;
-        Ok(Saved::Written)
+        Ok(lock.map_or(Saved::WrittenUnlocked, |_| Saved::Written))
     }
 
     /// The revision on the disk, if it is of the same incarnation and newer. What cannot be read
     /// is worth nothing, however new.
     fn newer_than(&self, snapshot: &v1::Snapshot) -> Option<Revision> {
-        let saved = self.load().ok().flatten()?.known();
+        let saved = self.load().ok().flatten()?.held();
         let incarnation: Option<Incarnation> = incarnation_from_wire(&snapshot.incarnation).ok()?;
         let newer = saved.incarnation == incarnation && saved.revision.0 > snapshot.revision;
         newer.then_some(saved.revision)
     }
 
-    /// Held until the file is dropped.
-    fn lock(&self) -> io::Result<File> {
+    /// Held until the file is dropped; `None` if there are no locks.
+    fn lock(&self) -> io::Result<Option<File>> {
         let path = self.path.with_extension("lock");
         let mut options = File::options();
         let file = options
@@ -135,8 +144,12 @@ impl Cache {
             .create(true)
             .truncate(false)
             .open(path)?;
-        file.lock()?;
-        Ok(file)
+        match (self.lock)(&file) {
+            Ok(()) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            // Waiting aside, only a file system without locks keeps an open file from being locked.
+            Err(_) => Ok(None),
+        }
     }
 
     fn directory(&self) -> &Path {

@@ -8,7 +8,6 @@
 //! one snapshot behind the other meanwhile; nobody who listens has a way to take it.
 
 use std::collections::BTreeMap;
-use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fusebox_core::guard::Plan;
@@ -60,7 +59,9 @@ struct State {
 /// What [`Enforcement`] tells of its policies.
 pub(crate) struct Held {
     pub(crate) source: PolicySource,
+    /// To tell a server.
     pub(crate) known: Known,
+    pub(crate) in_force: Known,
     pub(crate) policies: usize,
     pub(crate) refusals: Vec<Refusal>,
     pub(crate) beyond_bound: u64,
@@ -130,13 +131,8 @@ impl Enforcement {
             };
             (applied, replaced)
         };
-        let mut panicked = None;
         for (inner, plan) in replaced {
-            let panic = inner.follow(plan);
-            panicked = panicked.or(panic);
-        }
-        if let Some(panic) = panicked {
-            resume_unwind(panic);
+            inner.follow(plan);
         }
         Ok(applied)
     }
@@ -169,6 +165,7 @@ impl Enforcement {
         Held {
             source: state.source,
             known: state.replica.known(),
+            in_force: state.replica.held(),
             policies: state.replica.policies().count(),
             refusals: state.replica.refusals().cloned().collect(),
             beyond_bound: state.beyond_bound,

@@ -115,10 +115,10 @@ pub(crate) fn of(enforcement: &Enforcement, link: Status) -> Health {
         source: held.source,
         policies: held.policies,
         incarnation: held
-            .known
+            .in_force
             .incarnation
             .map(|incarnation| incarnation.to_string()),
-        revision: held.known.revision.0,
+        revision: held.in_force.revision.0,
         refused: refused.collect(),
         events_dropped: enforcement.context().events.dropped(),
         operations_beyond_bound: held.beyond_bound,

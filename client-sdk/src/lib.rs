@@ -49,6 +49,7 @@ mod plans;
 #[cfg(test)]
 mod scenarios;
 mod scope;
+mod steady;
 pub mod telemetry;
 
 use std::sync::Arc;

@@ -2,10 +2,7 @@
 
 mod builder;
 
-use std::any::Any;
-use std::cell::RefCell;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -29,6 +26,7 @@ use crate::link::Event;
 use crate::observed::Observed;
 use crate::plans::Plans;
 use crate::scope::{Around, Scope};
+use crate::steady;
 
 pub use builder::{InvalidOperation, OperationBuilder};
 
@@ -264,18 +262,13 @@ impl Inner {
         }
     }
 
-    /// Puts `plan` in force and lets it judge what is known. A listener's panic is the answer: it
-    /// leaves nothing of this undone.
-    pub(crate) fn follow(&self, plan: Plan) -> Option<Panic> {
+    /// Puts `plan` in force and lets it judge what is known. A listener's panic leaves nothing of this
+    /// undone.
+    pub(crate) fn follow(&self, plan: Plan) {
         let before = self.plans.hold();
         self.plans.replace(plan);
-        let steady = Steady {
-            inner: self,
-            panic: RefCell::default(),
-        };
         self.guard
-            .reload(&before.plan, &plan, clock::now(), &steady);
-        steady.panic.take()
+            .reload(&before.plan, &plan, clock::now(), &Steady(self));
     }
 
     /// What the breaker does.
@@ -351,22 +344,12 @@ impl Watch for Inner {
     }
 }
 
-/// What a panic carries.
-pub(crate) type Panic = Box<dyn Any + Send>;
-
-/// Tells at once, and keeps the first panic of whoever listens.
-struct Steady<'a> {
-    inner: &'a Inner,
-    panic: RefCell<Option<Panic>>,
-}
+/// Tells at once, whatever becomes of whoever listens.
+struct Steady<'a>(&'a Inner);
 
 impl Watch for Steady<'_> {
     fn changed(&self, transition: &Transition, standing: Standing) {
-        // Nothing of an operation is left half done by a listener: it is told of what is done.
-        let tell = AssertUnwindSafe(|| self.inner.changed(transition, standing));
-        if let Err(panic) = catch_unwind(tell) {
-            self.panic.borrow_mut().get_or_insert(panic);
-        }
+        steady::tell(|| self.0.changed(transition, standing));
     }
 
     // A reload lets nobody in.

@@ -9,6 +9,7 @@ use fusebox_tests::caller::{Caller, Options as Calling};
 use fusebox_tests::grpcurl::CallError;
 use fusebox_tests::home::{Ended, Home};
 use fusebox_tests::operator::{list, number};
+use fusebox_tests::process::Signal;
 use fusebox_tests::server::{Options, Server};
 use fusebox_tests::upstream::Upstream;
 use serde_json::{Value, json};
@@ -168,8 +169,16 @@ fn the_program_waits_too_and_its_exit_status_tells_how_that_ended() {
     assert_eq!(late.status, 1, "{}", late.err);
     let last = late.err.lines().last().unwrap();
     assert!(last.ends_with("; this server is at revision 1"), "{last}");
-    for mistake in ["wait 1 --share 2", "wait 1 --deadline 2h", "wait soon"] {
+    for mistake in [
+        "wait 1 --share 2",
+        "wait 1 --deadline 2h",
+        "wait soon",
+        "apply -f p.yaml --wait=2h",
+    ] {
         let ended = fleet.run(mistake, &home);
         assert_eq!(ended.status, 2, "{mistake}: {}", ended.err);
     }
+    fleet.server.process().signal(Signal::STOP);
+    let in_vain = fleet.run("wait 1 --deadline 200ms", &home);
+    assert_eq!(in_vain.status, 2, "{}", in_vain.err);
 }

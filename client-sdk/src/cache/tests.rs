@@ -4,6 +4,7 @@ use std::sync::Barrier;
 use std::thread;
 
 use super::*;
+use fusebox_core::key::PolicyId;
 use fusebox_core::revision::Digest;
 
 pub(super) fn cache(directory: &Path) -> Cache {
@@ -72,6 +73,26 @@ fn an_older_revision_never_replaces_a_newer_one_of_the_same_store() {
 }
 
 #[test]
+fn nor_where_an_older_build_wrote_the_newer_one_down_as_far_as_it_could_read_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = cache(directory.path());
+    let id = PolicyId::new("default", "new").unwrap();
+    let mut newer = good(7, 9).snapshot;
+    newer.digest = Digest::of([(&id, Revision(9))]).0;
+    newer.policies = vec![v1::Policy {
+        namespace: "default".into(),
+        name: "new".into(),
+        revision: 9,
+        schema: SCHEMA,
+        ..v1::Policy::default()
+    }];
+    let body = last_known_good_to_wire(newer, [], SCHEMA - 1);
+    write(cache.path(), &body.encode_to_vec()).unwrap();
+    let late = cache.save(&good(7, 8)).unwrap();
+    assert_eq!(late, Saved::NewerStays(Revision(9)));
+}
+
+#[test]
 fn a_file_of_another_incarnation_is_replaced_whatever_its_revision() {
     let directory = tempfile::tempdir().unwrap();
     let cache = cache(directory.path());
@@ -103,6 +124,27 @@ fn of_many_that_save_at_once_the_newest_stays() {
         }
     });
     assert_eq!(saved(&cache(directory.path())), PROCESSES * EACH);
+}
+
+#[test]
+fn a_file_system_without_locks_is_written_to_all_the_same_and_never_by_one_name_for_two() {
+    let directory = tempfile::tempdir().unwrap();
+    let lockless = || Cache {
+        lock: |_| Err(io::ErrorKind::Unsupported.into()),
+        ..cache(directory.path())
+    };
+    // Where another process is writing: not to be touched.
+    let other = directory.path().join("default%check%2Fout.new");
+    fs::write(&other, "half").unwrap();
+    assert_eq!(
+        lockless().save(&good(7, 3)).unwrap(),
+        Saved::WrittenUnlocked
+    );
+    let late = lockless().save(&good(7, 2)).unwrap();
+    assert_eq!(late, Saved::NewerStays(Revision(3)));
+    assert_eq!(saved(&lockless()), 3);
+    assert_eq!(fs::read(other).unwrap(), b"half");
+    assert_eq!(names(directory.path()).len(), 3, "nothing is left about");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use fusebox_core::time::Instant;
 use tokio::sync::oneshot;
 
 use super::{Cache, Good, Saved};
-use crate::clock;
+use crate::{clock, steady};
 
 /// Between two tries to write the same.
 const RETRY: Duration = Duration::from_secs(30);
@@ -54,6 +54,8 @@ struct Slot {
     problem: Option<String>,
     /// Causes of failure that the log has heard of since a save last succeeded.
     told: Vec<io::ErrorKind>,
+    /// The log has heard that there are no locks.
+    told_unlocked: bool,
     /// Answered, by being dropped, as soon as nothing is left to do at once.
     waits: Vec<oneshot::Sender<()>>,
     closed: bool,
@@ -137,7 +139,8 @@ impl Slot {
 impl Shared {
     fn work(&self) {
         while let Some(good) = self.next() {
-            let saved = self.cache.save(&good);
+            let saved = steady::caught(|| self.cache.save(&good));
+            let saved = saved.unwrap_or_else(|panic| Err(io::Error::other(panic)));
             self.note(good, saved);
         }
     }
@@ -189,7 +192,7 @@ impl Shared {
             told
         };
         // Whoever listens may look at everything, so no lock is held.
-        told.tell(self.cache.path());
+        steady::tell(|| told.tell(self.cache.path()));
     }
 
     fn lock(&self) -> MutexGuard<'_, Slot> {
@@ -202,6 +205,7 @@ impl Shared {
 enum Told {
     Nothing,
     NewerStays(u64),
+    Unlocked,
     Recovered,
     Failed(io::Error),
 }
@@ -213,7 +217,11 @@ impl Slot {
         match (self.problem.take(), saved) {
             (Some(_), _) => Told::Recovered,
             (None, Saved::NewerStays(revision)) => Told::NewerStays(revision.0),
-            (None, Saved::Written) => Told::Nothing,
+            (None, Saved::WrittenUnlocked) if !self.told_unlocked => {
+                self.told_unlocked = true;
+                Told::Unlocked
+            }
+            (None, Saved::Written | Saved::WrittenUnlocked) => Told::Nothing,
         }
     }
 
@@ -239,6 +247,11 @@ impl Told {
             Self::NewerStays(revision) => tracing::debug!(
                 target: "fusebox", %path, revision,
                 "another process has written a newer revision down; it stays"
+            ),
+            Self::Unlocked => tracing::warn!(
+                target: "fusebox", %path,
+                "no file can be locked there: of two processes that write at once the older \
+                 policies may stay until the next write; told once"
             ),
             Self::Recovered => {
                 tracing::info!(target: "fusebox", %path, "policies are written down again");
@@ -337,6 +350,15 @@ mod tests {
         assert!(!fails(&mut slot, io::ErrorKind::StorageFull));
         assert!(matches!(slot.succeed(Saved::Written), Told::Recovered));
         assert!(fails(&mut slot, io::ErrorKind::StorageFull));
+    }
+
+    #[test]
+    fn that_there_are_no_locks_is_told_once_and_is_no_problem() {
+        let mut slot = Slot::default();
+        let told = slot.succeed(Saved::WrittenUnlocked);
+        assert!(matches!(told, Told::Unlocked) && slot.problem.is_none());
+        let again = slot.succeed(Saved::WrittenUnlocked);
+        assert!(matches!(again, Told::Nothing));
     }
 
     #[test]

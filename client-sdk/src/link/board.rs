@@ -54,6 +54,11 @@ impl Board {
         self.lock().last_problem = Some(problem);
     }
 
+    /// Nothing is wrong with it any more.
+    pub(super) fn well(&self) {
+        self.lock().last_problem = None;
+    }
+
     /// The server has just said, or let it stand, that what is held is current.
     pub(super) fn confirmed(&self) {
         self.lock().confirmed = Some(clock::now());

@@ -13,7 +13,8 @@
 //!
 //! Two decisions are plain state machines: [`route`] says which address comes next and when,
 //! [`allegiance`] whether a store that is not the one held may be followed. What was applied is
-//! written down by the [`Writer`]'s own thread; this one never touches a disk.
+//! written down by the [`Writer`]'s own thread; this one never touches a disk. A panic, be it of
+//! whoever listens, costs the turn of an address and never the thread.
 
 mod allegiance;
 mod board;
@@ -39,6 +40,7 @@ use crate::cache::writer::{Disk, Writer};
 use crate::clock;
 use crate::enforcement::Enforcement;
 use crate::operation::Inner;
+use crate::steady;
 use allegiance::{Allegiance, Verdict};
 pub(crate) use board::{Board, Status};
 use dial::Dial;
@@ -222,9 +224,16 @@ impl Keeper {
         loop {
             let at = self.route.at();
             let server = self.upstream.servers[at].clone();
-            let end = match session::run(self, at, &server, stop).await {
-                Err(stopped) => return stopped,
-                Ok(end) => end,
+            let turn = steady::caught_in(session::run(self, at, &server, stop)).await;
+            let end = match turn {
+                Ok(Err(stopped)) => return stopped,
+                Ok(Ok(end)) => end,
+                // The wish to end went down with it.
+                Err(_) if stop.is_terminated() => return Stopped::by(None),
+                Err(panic) => session::End {
+                    ending: route::Ending::Failed,
+                    reason: format!("the link panicked: {panic}"),
+                },
             };
             self.note_end(&server, &end);
             let random = self.enforcement.context().jitter.next();
@@ -267,19 +276,21 @@ impl Keeper {
     }
 
     fn held(&self) -> Option<Incarnation> {
-        self.enforcement.held().known.incarnation
+        self.enforcement.held().in_force.incarnation
     }
 
     fn note_end(&self, server: &Endpoint, end: &session::End) {
         let server = server.uri();
-        if end.ending == route::Ending::Failed {
-            tracing::debug!(target: "fusebox", %server, reason = %end.reason, "no session");
-        } else {
-            tracing::warn!(target: "fusebox", %server, reason = %end.reason, "session ended; calls go on");
-        }
         self.set_connected(false);
         let problem = format!("{server}: {}", end.reason);
         self.upstream.board.disconnected(Some(problem));
+        steady::tell(|| {
+            if end.ending == route::Ending::Failed {
+                tracing::debug!(target: "fusebox", %server, reason = %end.reason, "no session");
+            } else {
+                tracing::warn!(target: "fusebox", %server, reason = %end.reason, "session ended; calls go on");
+            }
+        });
     }
 
     fn set_connected(&self, connected: bool) {

@@ -11,8 +11,8 @@ use std::time::Duration;
 use fusebox_core::outcome::Transition;
 use fusebox_core::revision::Incarnation;
 use fusebox_core::stats::TransitionReport;
-use fusebox_proto::convert::incarnation::incarnation_from_wire;
 use fusebox_proto::convert::session::{Declared, declared_to_wire, hello_to_wire};
+use fusebox_proto::convert::snapshot::required_incarnation;
 use fusebox_proto::convert::statistics::transition_to_wire;
 use fusebox_proto::convert::time::duration_from_wire;
 use fusebox_proto::v1;
@@ -138,7 +138,7 @@ struct Session<'a> {
     heartbeat: Interval,
     last_heard: Instant,
     /// The store that the Welcome showed and that was judged.
-    shows: Option<Incarnation>,
+    shows: Incarnation,
     /// What is held is what this server has: it has said so, and has sent nothing else since.
     in_step: bool,
 }
@@ -152,10 +152,7 @@ async fn open<'a>(
     let greeted = greet(keeper, server).await;
     let (outbox, inbound, welcome, shows) =
         greeted.inspect_err(|_| keeper.allegiance.missed(at))?;
-    // A server that does not say which store it has cannot be told from a good one.
-    if let Some(shows) = shows
-        && keeper.judge(at, shows) == Verdict::Leave
-    {
+    if keeper.judge(at, shows) == Verdict::Leave {
         return Err(format!(
             "it has store {shows}, and another address has the one that is followed"
         ));
@@ -180,7 +177,7 @@ type Greeted = (
     mpsc::Sender<v1::ConnectRequest>,
     Streaming<v1::ConnectResponse>,
     v1::Welcome,
-    Option<Incarnation>,
+    Incarnation,
 );
 
 async fn greet(keeper: &Keeper, server: &Endpoint) -> Result<Greeted, String> {
@@ -203,8 +200,8 @@ async fn greet(keeper: &Keeper, server: &Endpoint) -> Result<Greeted, String> {
     let Some(Down::Welcome(welcome)) = first.and_then(|response| response.message) else {
         return Err("the server's first message was no welcome".into());
     };
-    let shows = incarnation_from_wire(&welcome.incarnation);
-    let shows = shows.map_err(|error| format!("bad welcome: incarnation {error}"))?;
+    let shows = required_incarnation(&welcome.incarnation);
+    let shows = shows.map_err(|violations| format!("bad welcome: {violations}"))?;
     Ok((outbox, inbound, welcome, shows))
 }
 

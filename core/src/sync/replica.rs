@@ -169,7 +169,12 @@ impl Replica {
         self.incomplete = true;
     }
 
-    /// What to tell a server.
+    /// What is in force.
+    pub const fn held(&self) -> Known {
+        self.known
+    }
+
+    /// What to tell a server: what is held, unless all of it is to come anew.
     pub const fn known(&self) -> Known {
         if self.incomplete {
             Known::nothing()
@@ -464,6 +469,7 @@ mod tests {
         replica.ask_anew();
         assert_eq!(names(&replica), ["a", "b"]);
         assert_eq!(replica.known(), Known::nothing(), "so that all of it comes");
+        assert_eq!(replica.held().revision, Revision(4));
         let older = replica.receive(received(3, &[("b", 2)]));
         assert!(matches!(older, Err(Ignored::Stale { .. })));
         assert_eq!(replica.known(), Known::nothing());

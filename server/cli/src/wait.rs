@@ -10,6 +10,7 @@ use clap::builder::NonEmptyStringValueParser as NonEmpty;
 use fusebox_proto::convert::time::duration_to_wire;
 use fusebox_proto::v1;
 use fusebox_proto::v1::wait_for_revision_response::State;
+use tokio::time::timeout_at;
 use tonic::{Code, Status};
 
 use crate::Failure;
@@ -17,6 +18,10 @@ use crate::print::{one_line, say, warn};
 use crate::remote::{Call, Remote};
 
 const UNKNOWN: u8 = 2;
+/// The longest a server waits.
+const LONGEST: Duration = Duration::from_secs(60 * 60);
+/// How much later than the deadline a server's word of it may come.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// What to wait for, and for how long.
 #[derive(Debug, clap::Args)]
@@ -32,7 +37,7 @@ pub(crate) struct Args {
     /// The share of connected processes that must enforce it, above 0 and at most 1
     #[arg(long, default_value_t = 1.0)]
     share: f64,
-    /// For how long to wait at most, such as 500ms, 30s, 5m or 1h
+    /// For how long to wait, such as 500ms, 30s or 5m; at most 1h
     #[arg(long, value_name = "TIME", default_value = "30s")]
     deadline: Deadline,
     #[command(flatten)]
@@ -58,8 +63,13 @@ impl FromStr for Deadline {
         };
         let all = number.parse().ok().zip(milliseconds);
         let all = all.and_then(|(number, each)| u64::checked_mul(number, each));
-        let all = all.map(Duration::from_millis).map(Self);
-        all.ok_or_else(|| "write a number and ms, s, m or h, such as 30s".to_owned())
+        let all = all.map(Duration::from_millis);
+        let all = all.ok_or("write a number and ms, s, m or h, such as 30s")?;
+        // Found out here, before anything is applied that is to be waited for.
+        if all.is_zero() || all > LONGEST {
+            return Err("it must be above 0 and at most 1h".to_owned());
+        }
+        Ok(Self(all))
     }
 }
 
@@ -70,9 +80,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         namespace: args.namespace.clone().unwrap_or_default(),
         service: args.service.clone().unwrap_or_default(),
         share: Some(args.share),
-        deadline: Some(duration_to_wire(args.deadline.0)),
+        deadline: None,
     };
-    wait(&args.remote, request, say)
+    wait(&args.remote, request, args.deadline, say)
 }
 
 /// Waits until all processes enforce `revision`; `tell` is given each line of how it goes.
@@ -84,32 +94,55 @@ pub(crate) fn for_all(
 ) -> Result<ExitCode, Failure> {
     let request = v1::WaitForRevisionRequest {
         revision,
-        deadline: Some(duration_to_wire(deadline.0)),
         ..v1::WaitForRevisionRequest::default()
     };
-    wait(remote, request, tell)
+    wait(remote, request, deadline, tell)
 }
 
 fn wait(
     remote: &Remote,
-    request: v1::WaitForRevisionRequest,
+    mut request: v1::WaitForRevisionRequest,
+    Deadline(within): Deadline,
     tell: fn(&str),
 ) -> Result<ExitCode, Failure> {
+    request.deadline = Some(duration_to_wire(within));
     let waited = remote.fleet(async |mut client| {
-        let waiting = client.wait_for_revision(request).await;
+        let end = tokio::time::Instant::now() + within + GRACE;
+        let waiting = timeout_at(end, client.wait_for_revision(request)).await;
+        let waiting = waiting.map_err(|_| silent())?;
         let mut waiting = waiting.map_err(|status| failed(&status))?.into_inner();
-        while let Some(told) = waiting.message().await.map_err(|status| failed(&status))? {
-            tell(&in_words(&told));
-            if told.state() == State::Expired {
-                told.examples.iter().for_each(|one| warn(&reason(one)));
-            }
-        }
-        Ok(ExitCode::SUCCESS)
+        let follow = follow(async || waiting.message().await, tell);
+        timeout_at(end, follow).await.map_err(|_| silent())?
     });
     waited.map_err(|failure| match failure {
         WaitFailure::NotInTime(line) => Failure::told(line),
         WaitFailure::Other(failure) => failure.with_status(UNKNOWN),
     })
+}
+
+/// Tells all that comes next, and what it comes to.
+async fn follow(
+    mut next: impl AsyncFnMut() -> Result<Option<v1::WaitForRevisionResponse>, Status>,
+    tell: fn(&str),
+) -> Result<ExitCode, WaitFailure> {
+    let mut state = State::Unspecified;
+    while let Some(told) = next().await.map_err(|status| failed(&status))? {
+        state = told.state();
+        tell(&in_words(&told));
+        if state == State::Expired {
+            told.examples.iter().for_each(|one| warn(&reason(one)));
+        }
+    }
+    if state == State::Reached {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let line = "the server ended the wait without saying how it ended; wait again";
+    Err(Failure::told(line.to_owned()).into())
+}
+
+/// It would have said by now how the wait ended.
+fn silent() -> WaitFailure {
+    Failure::told("the server does not say how the wait ended; is it there?".to_owned()).into()
 }
 
 /// Why not enough processes enforce it, or why nobody knows.
@@ -181,9 +214,45 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(Deadline(Duration::from_millis(millis))));
         }
-        for bad in ["", "30", "s", "-1s", "1.5s", "1d", "99999999999999999999s"] {
+        for bad in [
+            "",
+            "30",
+            "s",
+            "-1s",
+            "1.5s",
+            "1d",
+            "0s",
+            "61m",
+            "99999999999999999999s",
+        ] {
             assert!(bad.parse::<Deadline>().is_err(), "{bad:?}");
         }
+    }
+
+    async fn ending(last: State, end: Option<Status>) -> Result<ExitCode, WaitFailure> {
+        let told = v1::WaitForRevisionResponse {
+            state: last.into(),
+            ..v1::WaitForRevisionResponse::default()
+        };
+        let mut script = vec![end.map_or(Ok(None), Err), Ok(Some(told))];
+        follow(async || script.pop().unwrap(), |_| {}).await
+    }
+
+    #[tokio::test]
+    async fn a_wait_is_good_if_the_server_says_reached_and_ends_well_and_only_then() {
+        use State::{Expired, Reached, Waiting};
+        assert_eq!(ending(Reached, None).await.ok(), Some(ExitCode::SUCCESS));
+        for (last, end) in [
+            (Waiting, None),
+            (Expired, None),
+            (Waiting, Some(Status::unavailable("the server is stopping"))),
+        ] {
+            let ended = ending(last, end).await;
+            assert!(matches!(ended, Err(WaitFailure::Other(_))), "{last:?}");
+        }
+        let late = Some(Status::deadline_exceeded("4 of 5"));
+        let ended = ending(Expired, late).await;
+        assert!(matches!(ended, Err(WaitFailure::NotInTime(line)) if line == "4 of 5"));
     }
 
     #[test]

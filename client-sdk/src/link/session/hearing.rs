@@ -45,10 +45,7 @@ impl Session<'_> {
             Ok(received) => received,
             Err(violations) => return Err(Break::Lost(format!("bad snapshot: {violations}"))),
         };
-        if self
-            .shows
-            .is_some_and(|shows| shows != received.incarnation)
-        {
+        if received.incarnation != self.shows {
             let reason = "a snapshot of another store than the welcome's";
             return Err(Break::Lost(reason.into()));
         }
@@ -134,6 +131,7 @@ impl Session<'_> {
 
     fn take_step(&mut self) {
         self.in_step = true;
+        self.keeper.upstream.board.well();
         self.note_confirmed();
     }
 

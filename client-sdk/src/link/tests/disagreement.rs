@@ -128,6 +128,20 @@ async fn a_new_and_empty_store_takes_nothing_away_even_when_it_is_all_there_is()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_say_which_store_it_has_is_left() {
+    let net = Net::default();
+    let mut a = net.serve("a");
+    let process = Process::start(&net, &["a"]);
+    drop(told(&mut a, 1, 3, 5).await);
+    let mut stream = a.welcome_showing(Vec::new(), BEAT).await;
+    stream.say(Down::Snapshot(attempts(2, 4, 9))).await;
+    assert_eq!(stream.hear_ack().await, None);
+    assert_eq!((process.attempts(), process.health().revision), (5, 3));
+    let problem = process.problem();
+    assert!(problem.contains("bad welcome: incarnation"), "{problem}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_snapshot_of_another_store_than_the_welcome_s_ends_the_session_and_changes_nothing() {
     let net = Net::default();
     let mut a = net.serve("a");

@@ -27,6 +27,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::super::dial::{Dial, full_text};
 
 const PIPE_BYTES: usize = 1 << 16;
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// Who answers where.
 #[derive(Clone, Default)]
@@ -136,17 +137,26 @@ pub(super) struct Stream {
 impl Streams {
     /// The next one, as it is.
     pub(super) async fn next(&mut self) -> Stream {
-        self.0.recv().await.unwrap()
+        let next = tokio::time::timeout(DAY, self.0.recv()).await;
+        next.expect("nobody has come in a day").unwrap()
     }
 
     /// The next one, welcomed after its Hello.
     pub(super) async fn welcome(&mut self, incarnation: u8, heartbeat: Duration) -> Stream {
+        self.welcome_showing(vec![incarnation; 16], heartbeat).await
+    }
+
+    pub(super) async fn welcome_showing(
+        &mut self,
+        incarnation: Vec<u8>,
+        heartbeat: Duration,
+    ) -> Stream {
         let mut stream = self.next().await;
         assert!(matches!(stream.hear().await, Some(Up::Hello(_))));
         let interval = Some(duration_to_wire(heartbeat));
         let welcome = v1::Welcome {
             session: 1,
-            incarnation: vec![incarnation; 16],
+            incarnation,
             heartbeat_interval: interval,
             report_interval: interval,
             ..v1::Welcome::default()
