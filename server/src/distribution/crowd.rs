@@ -26,6 +26,8 @@ pub(super) struct Crowd {
     cursor: usize,
     /// Places from the cursor on whose members may have yet to hear.
     unvisited: usize,
+    /// The hub's: when it is this audience's turn, while an edition goes round.
+    pub(super) turn: u64,
 }
 
 #[derive(Debug)]
@@ -46,6 +48,7 @@ impl Crowd {
             free: Vec::new(),
             cursor: 0,
             unvisited: 0,
+            turn: 0,
         }
     }
 
@@ -90,6 +93,11 @@ impl Crowd {
         self.edition = edition;
         self.number += 1;
         std::mem::replace(&mut self.unvisited, self.places.len()) == 0
+    }
+
+    /// Whether an edition goes round; somebody may have yet to hear of it.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.unvisited > 0
     }
 
     /// The next who is to hear of the present edition; counts as having heard.
