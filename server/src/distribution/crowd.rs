@@ -81,10 +81,10 @@ impl Crowd {
         self.places.len() - 1
     }
 
-    /// Gives up a place that was taken here; to be called once for each.
-    pub(super) fn leave(&mut self, place: usize) {
-        self.places[place].bell = None;
+    /// Gives up a place that was taken here, once for each; the answer is the bell that stood there.
+    pub(super) fn leave(&mut self, place: usize) -> Option<Arc<Bell>> {
         self.free.push(place);
+        self.places[place].bell.take()
     }
 
     /// From now on they are to hold this. Whether that begins a round: otherwise one is under way,

@@ -257,11 +257,9 @@ impl State {
         None
     }
 
-    fn leave(&mut self, audience: &Audience, place: usize) {
-        let Some(crowd) = self.crowds.get_mut(audience) else {
-            return;
-        };
-        crowd.leave(place);
+    fn leave(&mut self, audience: &Audience, place: usize) -> Option<Arc<Bell>> {
+        let crowd = self.crowds.get_mut(audience)?;
+        let bell = crowd.leave(place);
         if crowd.is_empty() {
             if crowd.is_under_way() {
                 self.turns.remove(&crowd.turn);
@@ -270,6 +268,7 @@ impl State {
             self.history.forget(audience);
             self.roll.close(audience);
         }
+        bell
     }
 }
 
@@ -282,7 +281,9 @@ pub(super) struct Membership {
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        self.hub.lock().leave(&self.audience, self.place);
+        let bell = self.hub.lock().leave(&self.audience, self.place);
+        // Somebody may be about to tell it of an edition that it was to hear of until now.
+        bell.inspect(|bell| bell.muffle());
     }
 }
 
@@ -290,7 +291,9 @@ impl Drop for Membership {
 mod tests {
     use fusebox_core::key::{Namespace, Service};
     use fusebox_core::revision::Digest;
+    use tokio::sync::Semaphore;
 
+    use super::super::bell::Push;
     use super::*;
 
     fn audience(service: &str) -> Audience {
@@ -343,6 +346,20 @@ mod tests {
         let _member = hub.join(audience("checkout"), Arc::default());
         publish(&mut hub.lock(), "checkout", 101);
         assert!(hub.lock().next().is_some());
+    }
+
+    #[test]
+    fn who_leaves_with_an_edition_on_its_way_to_him_keeps_no_permit() {
+        let hub = hub();
+        let bell: Arc<Bell> = Arc::default();
+        let (member, _) = hub.join(audience("checkout"), Arc::clone(&bell));
+        publish(&mut hub.lock(), "checkout", 1);
+        let (told, edition) = hub.lock().next().unwrap();
+        drop(member);
+        let permits = Arc::new(Semaphore::new(1));
+        let permit = Arc::clone(&permits).try_acquire_owned().unwrap();
+        told.push(Push { edition, permit });
+        assert_eq!(permits.available_permits(), 1);
     }
 
     #[test]
