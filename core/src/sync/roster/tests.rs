@@ -166,6 +166,17 @@ fn for_revisions_older_than_what_is_kept_the_oldest_kept_is_wanted() {
 }
 
 #[test]
+fn what_is_refused_of_a_revision_older_than_what_is_kept_is_not_forgotten_with_it() {
+    let mut roster = roster();
+    join(&mut roster, 1, "checkout", "i-1");
+    let last = 5 + 2 * MAX_CHANGES as u64;
+    (6..=last).for_each(|revision| write(&mut roster, revision, "checkout"));
+    roster.acked(SessionId(1), Revision(last), vec![refusal("b", 6)]);
+    assert_eq!(counts(&roster, 6), (0, 0, 1));
+    assert_eq!(counts(&roster, last), (1, 0, 0));
+}
+
+#[test]
 fn of_two_sessions_of_a_process_the_newer_counts_whichever_comes_first() {
     for order in [[1, 2], [2, 1]] {
         let mut roster = roster();
