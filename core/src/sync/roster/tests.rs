@@ -234,6 +234,20 @@ fn gone_is_who_left_without_it_while_somebody_watched_and_is_not_back() {
 }
 
 #[test]
+fn who_left_beyond_those_that_are_remembered_is_gone_for_those_who_watched_then_alone() {
+    let mut roster = roster();
+    let all = Scope::default();
+    let mark = roster.watch();
+    for session in 1..=MAX_DEPARTED as u64 + 3 {
+        join(&mut roster, session, "checkout", &format!("i-{session}"));
+        roster.leave(SessionId(session));
+    }
+    assert_eq!(roster.gone(Revision(5), &all, mark), MAX_DEPARTED + 3);
+    let later = roster.watch();
+    assert_eq!(roster.gone(Revision(5), &all, later), 0);
+}
+
+#[test]
 fn an_audience_that_is_closed_is_forgotten_with_its_last_process() {
     let mut roster = roster();
     join(&mut roster, 1, "checkout", "i-1");
