@@ -195,10 +195,11 @@ impl Crowd {
     }
 
     /// How many there are of each kind.
-    pub(super) fn cohorts(&self) -> impl Iterator<Item = (&Cohort, usize)> {
-        self.cohorts
-            .iter()
-            .map(|(cohort, &count)| (&**cohort, count))
+    pub(super) fn cohorts(&self) -> Vec<(Arc<Cohort>, usize)> {
+        let cohorts = self.cohorts.iter();
+        cohorts
+            .map(|(cohort, &count)| (Arc::clone(cohort), count))
+            .collect()
     }
 
     fn stand(&self, at: usize, progress: Progress, touch: Touch) -> Stand {

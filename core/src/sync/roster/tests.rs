@@ -5,9 +5,9 @@ mod model;
 use super::super::fixtures::{audience, snapshot};
 use super::*;
 use crate::key::{Epoch, InstanceId, PolicyId};
-use crate::policy::Draft;
 use crate::policy::rules::Rules;
 use crate::policy::selector::{Glob, Selector};
+use crate::policy::{Draft, Policy};
 
 const NEVER_SILENT: Instant = Instant::ORIGIN;
 
@@ -322,7 +322,8 @@ fn fleet() -> Roster {
 }
 
 fn reach(roster: &Roster, before: Option<&Policy>, after: Option<&Policy>) -> (usize, usize) {
-    let reach = roster.reach(&[Rewrite { before, after }]);
+    let write = [Rewrite { before, after }];
+    let reach = roster.census(&write).reach(&write);
     (reach.instances, reach.too_old)
 }
 
@@ -348,7 +349,7 @@ fn a_set_reaches_each_process_once() {
         after: Some(after),
     };
     let set = [rewrite(&checkout), rewrite(&checkout), rewrite(&search)];
-    assert_eq!(roster.reach(&set).instances, 6);
+    assert_eq!(roster.census(&set).reach(&set).instances, 6);
 }
 
 #[test]
