@@ -225,12 +225,12 @@ impl State {
     }
 
     fn publish(&mut self, audience: Audience, snapshot: Arc<Snapshot>) {
-        if let Some(crowd) = self.crowds.get_mut(&audience) {
-            if crowd.publish(Edition::new(snapshot)) {
-                self.given += 1;
-                crowd.turn = self.given;
-                self.turns.insert(self.given, audience);
-            }
+        if let Some(crowd) = self.crowds.get_mut(&audience)
+            && crowd.publish(Edition::new(snapshot))
+        {
+            self.given += 1;
+            crowd.turn = self.given;
+            self.turns.insert(self.given, audience);
         }
     }
 

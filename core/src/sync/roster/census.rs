@@ -32,7 +32,10 @@ pub struct Reach {
 
 /// How many processes of each kind there were, in every audience that some writes can concern.
 #[derive(Clone, Debug, Default)]
-pub struct Census(Vec<(Audience, Vec<(Arc<Cohort>, usize)>)>);
+pub struct Census(Vec<(Audience, Cohorts)>);
+
+/// How many there are of each kind.
+pub(super) type Cohorts = Vec<(Arc<Cohort>, usize)>;
 
 impl Roster {
     /// What is to be known for the [`Census::reach`] of `writes`.
