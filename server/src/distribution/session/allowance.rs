@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Messages that may come at once: what a process of many operations has to say at its start.
-const BURST: u32 = 2_000;
+/// Messages that may come at once: what a process has to say at its start, before it looks at what it
+/// is sent. An SDK takes 10,000 operations, and keeps another thousand messages that wait.
+const BURST: u32 = 12_000;
 /// Between two messages, in the long run.
 const EVERY: Duration = Duration::from_millis(10);
 
