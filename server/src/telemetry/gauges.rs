@@ -24,6 +24,8 @@ pub(crate) fn observe(
     sessions(meter, fleet);
     circuit_breakers(meter, fleet);
     evictions(meter, distribution);
+    troubles(meter, distribution);
+    stalls(meter, distribution);
     connections(meter, door);
     refusals(meter, door);
 }
@@ -77,6 +79,39 @@ fn evictions(meter: &Meter, distribution: &Arc<Distribution>) {
             let ended = distribution.tally().ended.into_iter();
             for (reason, count) in ended.filter(|(reason, _)| !NOT_EVICTED.contains(reason)) {
                 observer.observe(count, &[KeyValue::new("reason", reason)]);
+            }
+        })
+        .build();
+}
+
+fn troubles(meter: &Meter, distribution: &Arc<Distribution>) {
+    let distribution = Arc::downgrade(distribution);
+    meter
+        .u64_observable_counter("fusebox.server.session.troubles")
+        .with_unit("{message}")
+        .with_description("What processes said that should not be, by kind; their sessions go on.")
+        .with_callback(move |observer| {
+            let Some(distribution) = distribution.upgrade() else {
+                return;
+            };
+            for (kind, count) in distribution.tally().troubles {
+                observer.observe(count, &[KeyValue::new("kind", kind)]);
+            }
+        })
+        .build();
+}
+
+fn stalls(meter: &Meter, distribution: &Arc<Distribution>) {
+    let distribution = Arc::downgrade(distribution);
+    meter
+        .u64_observable_counter("fusebox.server.push.stalls")
+        .with_unit("{stall}")
+        .with_description(
+            "Times when nobody who was told of a new set sent it in time, and others were told.",
+        )
+        .with_callback(move |observer| {
+            if let Some(distribution) = distribution.upgrade() {
+                observer.observe(distribution.tally().stalled_pushes, &[]);
             }
         })
         .build();
