@@ -9,7 +9,6 @@ use std::sync::Arc;
 use super::super::history::Audience;
 use super::Roster;
 use super::crowd::{Cohort, Crowd};
-use crate::key::{Namespace, Service};
 use crate::policy::Policy;
 
 /// A policy as it was and as it is to be.
@@ -43,9 +42,9 @@ impl Roster {
         let (mut whole, mut single) = (BTreeSet::new(), BTreeSet::new());
         for policy in writes.iter().flat_map(Rewrite::versions) {
             let namespace = &policy.id().namespace;
-            match policy.selector().service().filter(|glob| glob.is_exact()) {
+            match Audience::named(namespace, policy.selector()) {
                 None => _ = whole.insert(namespace),
-                Some(service) => single.extend(audience(namespace, service.as_str())),
+                Some(audience) => _ = single.insert(audience),
             }
         }
         single.retain(|audience| !whole.contains(&audience.namespace));
@@ -56,14 +55,6 @@ impl Roster {
         let copy = |(audience, crowd): (&Audience, &Crowd)| (audience.clone(), crowd.cohorts());
         Census(single.chain(many).map(copy).collect())
     }
-}
-
-/// `None` if no service can have that name.
-fn audience(namespace: &Namespace, service: &str) -> Option<Audience> {
-    Some(Audience {
-        namespace: namespace.clone(),
-        service: Service::new(service).ok()?,
-    })
 }
 
 impl Census {
