@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::key::{Namespace, PolicyId, Service};
+use crate::policy::selector::Selector;
 use crate::policy::{Catalog, Stored};
 use crate::revision::{Digest, Incarnation, Revision};
 
@@ -19,6 +20,17 @@ pub struct Audience {
     pub namespace: Namespace,
     /// Their service.
     pub service: Service,
+}
+
+impl Audience {
+    /// The one that `selector` names, if it names one.
+    pub(super) fn named(namespace: &Namespace, selector: &Selector) -> Option<Self> {
+        let service = selector.service().filter(|glob| glob.is_exact())?;
+        Some(Self {
+            namespace: namespace.clone(),
+            service: Service::new(service.as_str()).ok()?,
+        })
+    }
 }
 
 /// Everything that can concern one audience, whatever its instances' labels.
@@ -130,12 +142,20 @@ impl History {
         before: Option<&Stored>,
         after: Option<&Stored>,
     ) -> Vec<Audience> {
-        let versions = [before, after];
+        let versions = [before, after].into_iter().flatten();
+        let selectors: Vec<_> = versions.map(|stored| stored.policy.selector()).collect();
+        let named = selectors.iter();
+        let named = named.map(|selector| Audience::named(&id.namespace, selector));
+        // Most name one service, and there may be ten thousand that they do not concern.
+        if let Some(mut named) = named.collect::<Option<Vec<_>>>() {
+            named.retain(|audience| self.snapshots.contains_key(audience));
+            return named;
+        }
         let concerns = |audience: &&Audience| {
             let service = audience.service.as_str();
-            let mut versions = versions.iter().flatten();
+            let mut selectors = selectors.iter();
             audience.namespace == id.namespace
-                && versions.any(|stored| stored.policy.selector().concerns(service))
+                && selectors.any(|selector| selector.concerns(service))
         };
         self.snapshots.keys().filter(concerns).cloned().collect()
     }
@@ -227,6 +247,21 @@ mod tests {
         let moved = stored("a", "search", 3);
         let touched = history.apply(Revision(3), [(moved.policy.id(), Some(&moved))]);
         assert_eq!(touched.len(), 2);
+    }
+
+    #[test]
+    fn a_policy_that_becomes_one_for_many_touches_all_of_its_namespace() {
+        let mut history = history();
+        history.snapshot(&audience("checkout"));
+        history.snapshot(&audience("search"));
+        history.snapshot(&Audience {
+            namespace: Namespace::new("other").unwrap(),
+            ..audience("search")
+        });
+        let all = stored("a", "*", 3);
+        let touched = history.apply(Revision(3), [(all.policy.id(), Some(&all))]);
+        let touched: Vec<_> = touched.into_iter().map(|(audience, _)| audience).collect();
+        assert_eq!(touched, [audience("checkout"), audience("search")]);
     }
 
     #[test]

@@ -23,7 +23,7 @@ mod subscription;
 pub use history::{Audience, History, Snapshot};
 pub use replica::{Applied, Entry, Ignored, Known, Received, Refusal, Replica};
 pub use roster::{
-    Laggard, MAX_CHANGES, MAX_DEPARTED, MAX_EXAMPLES, Mark, Member, Pulse, Reach, Rewrite, Roster,
-    Scope, Standing, Wanted,
+    Census, Laggard, MAX_CHANGES, MAX_DEPARTED, MAX_EXAMPLES, Mark, Member, Pulse, Reach, Rewrite,
+    Roster, Scope, Standing, Wanted,
 };
 pub use subscription::{Command, Subscription, UnexpectedAck};

@@ -16,6 +16,7 @@
 //! changes nothing. Nobody has a revision above the roster's own. Where changes are forgotten or
 //! were never seen, more is asked of a session than it needs, never less.
 
+mod census;
 mod changes;
 mod crowd;
 mod departures;
@@ -27,12 +28,12 @@ use std::sync::Arc;
 use super::history::{Audience, Snapshot};
 use super::replica::Refusal;
 use crate::key::{InstanceKey, Labels, Namespace, Service, SessionId};
-use crate::policy::Policy;
 use crate::revision::Revision;
 use crate::time::Instant;
 
+pub use census::{Census, Reach, Rewrite};
 pub use changes::MAX_CHANGES;
-use crowd::{Cohort, Crowd, Touch};
+use crowd::{Crowd, Touch};
 use departures::Departures;
 pub use departures::{MAX_DEPARTED, Mark};
 pub use pulse::Pulse;
@@ -122,24 +123,6 @@ pub struct Wanted {
     pub revision: Revision,
     /// The highest schema number its SDK enforces.
     pub schema: u32,
-}
-
-/// A policy as it was and as it is to be.
-#[derive(Clone, Copy, Debug)]
-pub struct Rewrite<'a> {
-    /// `None`: it is new.
-    pub before: Option<&'a Policy>,
-    /// `None`: it goes.
-    pub after: Option<&'a Policy>,
-}
-
-/// How many connected processes a write concerns.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reach {
-    /// Those that it selects, by what was or by what is to be.
-    pub instances: usize,
-    /// Among them, those whose SDK is too old for what is to be.
-    pub too_old: usize,
 }
 
 /// What happens.
@@ -314,32 +297,6 @@ impl Roster {
         self.crowds.get(&seat.audience)?.wanted(seat.at)
     }
 
-    /// How many connected processes some of `writes` concern, each counted once.
-    pub fn reach(&self, writes: &[Rewrite<'_>]) -> Reach {
-        let schema = |write: &Rewrite<'_>| write.after.map_or(0, Policy::schema);
-        let writes: Vec<_> = writes.iter().map(|write| (write, schema(write))).collect();
-        let mut reach = Reach::default();
-        for (audience, crowd) in &self.crowds {
-            let concerning = writes.iter().filter(|(write, _)| write.concerns(audience));
-            let concerning: Vec<_> = concerning.collect();
-            if concerning.is_empty() {
-                continue;
-            }
-            for (cohort, count) in crowd.cohorts() {
-                let mut matching = concerning
-                    .iter()
-                    .filter(|(write, _)| write.matches(audience, cohort))
-                    .peekable();
-                let found = matching.peek().is_some();
-                let too_old =
-                    matching.any(|(write, schema)| write.is_beyond(audience, cohort, *schema));
-                reach.instances += if found { count } else { 0 };
-                reach.too_old += if too_old { count } else { 0 };
-            }
-        }
-        reach
-    }
-
     /// From now on it is noted who leaves, until [`unwatch`](Self::unwatch).
     pub fn watch(&mut self) -> Mark {
         self.departures.watch()
@@ -368,31 +325,6 @@ impl Roster {
         let crowds = self.crowds.iter();
         let wanted = crowds.filter(|(key, _)| scope.takes(&key.namespace, &key.service));
         wanted.map(|(_, crowd)| crowd)
-    }
-}
-
-impl Rewrite<'_> {
-    fn versions(&self) -> impl Iterator<Item = &Policy> {
-        [self.before, self.after].into_iter().flatten()
-    }
-
-    fn concerns(&self, audience: &Audience) -> bool {
-        let service = audience.service.as_str();
-        self.versions().any(|policy| {
-            policy.id().namespace == audience.namespace && policy.selector().concerns(service)
-        })
-    }
-
-    fn matches(&self, audience: &Audience, cohort: &Cohort) -> bool {
-        let service = audience.service.as_str();
-        self.versions()
-            .any(|policy| policy.selector().reaches(service, &cohort.labels))
-    }
-
-    fn is_beyond(&self, audience: &Audience, cohort: &Cohort, schema: u32) -> bool {
-        let service = audience.service.as_str();
-        let selects = |policy: &Policy| policy.selector().reaches(service, &cohort.labels);
-        schema > cohort.schema && self.after.is_some_and(selects)
     }
 }
 

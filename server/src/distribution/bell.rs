@@ -2,7 +2,8 @@
 //! them waits for one thing.
 //!
 //! Whoever has news leaves it beside the bell and rings. What is left there twice before the session
-//! looks is there once: of two editions the later, of two reasons to end the first.
+//! looks is there once: of two editions the later, of two reasons to end the first. The stream may
+//! keep a bell for longer than its session lasts; what is left there by then holds up nobody.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,7 +16,14 @@ use super::hub::Edition;
 #[derive(Debug, Default)]
 pub(super) struct Bell {
     rung: Notify,
-    news: Mutex<News>,
+    left: Mutex<Left>,
+}
+
+#[derive(Debug, Default)]
+struct Left {
+    news: News,
+    /// Nobody looks any more.
+    muffled: bool,
 }
 
 /// What was left beside a bell.
@@ -37,13 +45,17 @@ pub(super) struct Push {
 impl Bell {
     /// Tells of a new edition.
     pub(super) fn push(&self, push: Push) {
-        self.lock().push = Some(push);
+        let mut left = self.lock();
+        if !left.muffled {
+            left.news.push = Some(push);
+        }
+        drop(left);
         self.ring();
     }
 
     /// Tells the session to end.
     pub(super) fn end(&self, end: End) {
-        self.lock().end.get_or_insert(end);
+        self.lock().news.end.get_or_insert(end);
         self.ring();
     }
 
@@ -59,11 +71,49 @@ impl Bell {
 
     /// What there is to know.
     pub(super) fn take(&self) -> News {
-        std::mem::take(&mut *self.lock())
+        std::mem::take(&mut self.lock().news)
+    }
+
+    /// Nobody looks any more: no permit stays here, and none that comes later.
+    pub(super) fn muffle(&self) {
+        let mut left = self.lock();
+        left.muffled = true;
+        left.news.push = None;
     }
 
     // A poisoned lock is taken all the same: its content is replaced whole.
-    fn lock(&self) -> MutexGuard<'_, News> {
-        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Left> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fusebox_core::revision::{Digest, Incarnation, Revision};
+    use fusebox_core::sync::Snapshot;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    #[test]
+    fn no_permit_is_kept_for_who_looks_no_more() {
+        let permits = Arc::new(Semaphore::new(1));
+        let push = || Push {
+            edition: Edition::new(Arc::new(Snapshot {
+                incarnation: Incarnation(7),
+                adopted: false,
+                revision: Revision(1),
+                digest: Digest::EMPTY,
+                policies: Vec::new(),
+            })),
+            permit: Arc::clone(&permits).try_acquire_owned().unwrap(),
+        };
+        let bell = Bell::default();
+        bell.push(push());
+        assert_eq!(permits.available_permits(), 0);
+        bell.muffle();
+        assert_eq!(permits.available_permits(), 1);
+        bell.push(push());
+        assert_eq!(permits.available_permits(), 1);
     }
 }

@@ -8,8 +8,9 @@
 //!      +------the deadline has passed----------------------------------------> EXPIRED
 //! ```
 //!
-//! Every wait looks for itself, but the more there are, the more seldom each does, so that all of
-//! them together cost no more than a few. What happens while one rests is seen by its next look.
+//! Every wait looks for itself, but the more there are and the longer a look takes, the more seldom
+//! each does, so that all of them together leave the roster to those who bring news. What happens
+//! while one rests is seen by its next look.
 //!
 //! Invariants: nothing is REACHED while processes of an earlier life of this server may still be on
 //! their way back, nor before the revision is here; every wait ends by its deadline, or with its
@@ -38,7 +39,9 @@ const TELL_INTERVAL: Duration = Duration::from_millis(100);
 /// Between two looks, while there are few waits.
 const SPACING: Duration = Duration::from_millis(5);
 /// How many waits are few.
-const FEW: usize = 8;
+const FEW: u32 = 8;
+/// For each wait there is, this one rests so many times as long as its look took.
+const REST: u32 = 20;
 /// Silence makes no news, and is looked for this often.
 const VIGIL: Duration = Duration::from_secs(1);
 /// The whole, in ten-thousandths.
@@ -129,7 +132,8 @@ pub(crate) struct Convergence {
     settled: Instant,
     /// Silent for longer than this is stale.
     patience: Duration,
-    looked: Instant,
+    /// How long the last look took.
+    cost: Duration,
     told: Option<(Instant, Counts)>,
     _place: OwnedSemaphorePermit,
 }
@@ -162,7 +166,7 @@ impl Distribution {
             deadline: now + quest.within,
             settled: roll.origin() + self.patience.reconnect,
             patience: self.stale_after(),
-            looked: now,
+            cost: Duration::ZERO,
             told: None,
             watcher: Watcher {
                 mark: roll.visit(Roster::watch),
@@ -179,9 +183,9 @@ impl Convergence {
     pub(crate) async fn next(&mut self) -> Result<Progress, Unawaited> {
         loop {
             let now = Instant::now();
-            self.looked = now;
             self.news.borrow_and_update();
             let (counts, progress) = self.look(now);
+            self.cost = now.elapsed();
             if let Some(progress) = progress {
                 self.told = Some((now, counts));
                 return Ok(progress);
@@ -234,7 +238,8 @@ impl Convergence {
 
     /// Until another look may show something else.
     async fn rest(&mut self, counts: Counts, now: Instant) -> Result<(), Unawaited> {
-        let mut until = self.deadline.min(now + VIGIL);
+        let again = now + self.spacing();
+        let mut until = now + VIGIL;
         if counts.settling {
             until = until.min(self.settled);
         }
@@ -243,7 +248,7 @@ impl Convergence {
         {
             until = until.min(at + TELL_INTERVAL);
         }
-        let again = (self.looked + self.spacing()).min(until);
+        let until = until.max(again).min(self.deadline);
         let news = async {
             // An error says that the server is gone, which `stop` says, too.
             if self.news.changed().await.is_ok() {
@@ -262,7 +267,9 @@ impl Convergence {
 
     fn spacing(&self) -> Duration {
         let waits = MAX_WAITS - self.watcher.roll.waits.available_permits();
-        SPACING * u32::try_from(waits.div_ceil(FEW)).unwrap_or(u32::MAX)
+        let waits = u32::try_from(waits).unwrap_or(u32::MAX);
+        let few = SPACING * waits.div_ceil(FEW);
+        few.max(self.cost * REST * waits)
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Members stand in a ring. An edition goes round it once; one that comes meanwhile goes on from
 //! where the last stood, so that nobody waits twice because others were told twice, and each member
-//! hears of the latest only.
+//! hears of the latest only. A place that is added meanwhile may lie on the way, so that the way is
+//! longer by it.
 //!
 //! ```text
 //!   publish: unvisited = all          next: step on; whoever has heard of this edition is passed over
@@ -23,7 +24,10 @@ pub(super) struct Crowd {
     places: Vec<Place>,
     free: Vec<usize>,
     cursor: usize,
+    /// Places from the cursor on whose members may have yet to hear.
     unvisited: usize,
+    /// The hub's: when it is this audience's turn, while an edition goes round.
+    pub(super) turn: u64,
 }
 
 #[derive(Debug)]
@@ -44,6 +48,7 @@ impl Crowd {
             free: Vec::new(),
             cursor: 0,
             unvisited: 0,
+            turn: 0,
         }
     }
 
@@ -72,13 +77,14 @@ impl Crowd {
             return free;
         }
         self.places.push(place);
+        self.unvisited += usize::from(self.unvisited > 0);
         self.places.len() - 1
     }
 
-    /// Gives up a place that was taken here; to be called once for each.
-    pub(super) fn leave(&mut self, place: usize) {
-        self.places[place].bell = None;
+    /// Gives up a place that was taken here, once for each; the answer is the bell that stood there.
+    pub(super) fn leave(&mut self, place: usize) -> Option<Arc<Bell>> {
         self.free.push(place);
+        self.places[place].bell.take()
     }
 
     /// From now on they are to hold this. Whether that begins a round: otherwise one is under way,
@@ -87,6 +93,11 @@ impl Crowd {
         self.edition = edition;
         self.number += 1;
         std::mem::replace(&mut self.unvisited, self.places.len()) == 0
+    }
+
+    /// Whether an edition goes round; somebody may have yet to hear of it.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.unvisited > 0
     }
 
     /// The next who is to hear of the present edition; counts as having heard.
@@ -110,6 +121,7 @@ impl Crowd {
 mod tests {
     use fusebox_core::revision::{Digest, Incarnation, Revision};
     use fusebox_core::sync::Snapshot;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -184,5 +196,90 @@ mod tests {
         assert!(!crowd.is_empty());
         crowd.leave(1);
         assert!(crowd.is_empty());
+    }
+
+    #[test]
+    fn who_joins_while_an_edition_goes_round_takes_nobodys_turn() {
+        let (mut crowd, bells) = crowd(4);
+        crowd.publish(edition(2));
+        let mut all = told(&mut crowd, &bells, 1);
+        crowd.join(Arc::default());
+        all.extend(told(&mut crowd, &bells, 9));
+        all.sort_unstable();
+        assert_eq!(all, [0, 1, 2, 3]);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Join,
+        /// The nth of those who are there.
+        Leave(usize),
+        Publish,
+        Next,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            3 => Just(Step::Join),
+            2 => (0..8_usize).prop_map(Step::Leave),
+            2 => Just(Step::Publish),
+            4 => Just(Step::Next),
+        ]
+    }
+
+    /// A crowd, and each member with its place and the last edition that it knows.
+    struct Chronicle {
+        crowd: Crowd,
+        latest: u64,
+        members: Vec<(Arc<Bell>, usize, u64)>,
+    }
+
+    impl Chronicle {
+        fn act(&mut self, step: &Step) {
+            match *step {
+                Step::Join => {
+                    let bell: Arc<Bell> = Arc::default();
+                    let place = self.crowd.join(Arc::clone(&bell));
+                    self.members.push((bell, place, self.latest));
+                }
+                Step::Leave(nth) if nth < self.members.len() => {
+                    let (_, place, _) = self.members.remove(nth);
+                    self.crowd.leave(place);
+                }
+                Step::Publish => {
+                    self.latest += 1;
+                    self.crowd.publish(edition(self.latest));
+                }
+                Step::Next => _ = self.tell(),
+                Step::Leave(_) => {}
+            }
+        }
+
+        /// Whether there was somebody to tell; it must be a member who did not know.
+        fn tell(&mut self) -> bool {
+            let Some(told) = self.crowd.next() else {
+                return false;
+            };
+            let mut members = self.members.iter_mut();
+            let member = members.find(|(bell, ..)| Arc::ptr_eq(bell, &told));
+            let (.., known) = member.expect("told who is not here");
+            assert!(*known < self.latest, "told twice");
+            *known = self.latest;
+            true
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whoever_comes_and_goes_meanwhile_each_member_hears_of_the_latest_once(
+            steps in proptest::collection::vec(step(), 1..60)
+        ) {
+            let mut chronicle = Chronicle { crowd: Crowd::of(edition(0)), latest: 0, members: Vec::new() };
+            steps.iter().for_each(|step| chronicle.act(step));
+            while chronicle.tell() {}
+            for (_, place, known) in &chronicle.members {
+                prop_assert_eq!(*known, chronicle.latest, "who stands at {}", place);
+            }
+        }
     }
 }

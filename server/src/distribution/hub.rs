@@ -7,9 +7,10 @@
 //! [`pushing`](super::pushing).
 //!
 //! Invariants: an audience is known to history exactly while it has a crowd here, and it has a
-//! crowd exactly while somebody is in it; what a crowd holds is history's snapshot.
+//! crowd exactly while somebody is in it; what a crowd holds is history's snapshot; an audience has
+//! one turn while an edition goes round in its crowd, else none.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use fusebox_core::policy::Stored;
@@ -68,8 +69,10 @@ struct State {
     roll: Arc<Roll>,
     history: History,
     crowds: HashMap<Audience, Crowd>,
-    /// Audiences with members who have yet to hear.
-    turns: VecDeque<Audience>,
+    /// Audiences in which an edition goes round, by the number of their turn.
+    turns: BTreeMap<u64, Audience>,
+    /// Turns given so far.
+    given: u64,
     /// Told in the present turn.
     told: usize,
     /// Everybody is to end.
@@ -89,7 +92,8 @@ impl Hub {
             roll: Arc::clone(&roll),
             history: History::new(incarnation, adopted, revision, policies),
             crowds: HashMap::new(),
-            turns: VecDeque::new(),
+            turns: BTreeMap::new(),
+            given: 0,
             told: 0,
             closed: false,
         };
@@ -222,43 +226,50 @@ impl State {
     }
 
     fn publish(&mut self, audience: Audience, snapshot: Arc<Snapshot>) {
-        if let Some(crowd) = self.crowds.get_mut(&audience) {
-            if crowd.publish(Edition::new(snapshot)) {
-                self.turns.push_back(audience);
-            }
+        if let Some(crowd) = self.crowds.get_mut(&audience)
+            && crowd.publish(Edition::new(snapshot))
+        {
+            self.given += 1;
+            crowd.turn = self.given;
+            self.turns.insert(self.given, audience);
         }
     }
 
     fn next(&mut self) -> Option<(Arc<Bell>, Arc<Edition>)> {
-        while let Some(audience) = self.turns.front() {
-            let crowd = self.crowds.get_mut(audience);
-            if let Some(crowd) = crowd
-                && let Some(bell) = crowd.next()
-            {
-                let next = (bell, Arc::clone(crowd.edition()));
-                self.told += 1;
-                if self.told == TURN {
-                    self.told = 0;
-                    self.turns.rotate_left(1);
-                }
-                return Some(next);
+        while let Some(turn) = self.turns.first_entry() {
+            // Present: whoever leaves an audience empty takes its turn along.
+            let crowd = self.crowds.get_mut(turn.get()).expect("a crowd");
+            let next = crowd.next().map(|bell| (bell, Arc::clone(crowd.edition())));
+            self.told += 1;
+            if !crowd.is_under_way() {
+                turn.remove();
+                self.told = 0;
+            } else if self.told == TURN {
+                self.given += 1;
+                crowd.turn = self.given;
+                let audience = turn.remove();
+                self.turns.insert(self.given, audience);
+                self.told = 0;
             }
-            self.told = 0;
-            self.turns.pop_front();
+            if next.is_some() {
+                return next;
+            }
         }
         None
     }
 
-    fn leave(&mut self, audience: &Audience, place: usize) {
-        let Some(crowd) = self.crowds.get_mut(audience) else {
-            return;
-        };
-        crowd.leave(place);
+    fn leave(&mut self, audience: &Audience, place: usize) -> Option<Arc<Bell>> {
+        let crowd = self.crowds.get_mut(audience)?;
+        let bell = crowd.leave(place);
         if crowd.is_empty() {
+            if crowd.is_under_way() {
+                self.turns.remove(&crowd.turn);
+            }
             self.crowds.remove(audience);
             self.history.forget(audience);
             self.roll.close(audience);
         }
+        bell
     }
 }
 
@@ -271,6 +282,100 @@ pub(super) struct Membership {
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        self.hub.lock().leave(&self.audience, self.place);
+        let bell = self.hub.lock().leave(&self.audience, self.place);
+        // Somebody may be about to tell it of an edition that it was to hear of until now.
+        bell.inspect(|bell| bell.muffle());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fusebox_core::key::{Namespace, Service};
+    use fusebox_core::revision::Digest;
+    use tokio::sync::Semaphore;
+
+    use super::super::bell::Push;
+    use super::*;
+
+    fn audience(service: &str) -> Audience {
+        Audience {
+            namespace: Namespace::default_namespace(),
+            service: Service::new(service).unwrap(),
+        }
+    }
+
+    fn publish(state: &mut State, service: &str, revision: u64) {
+        let snapshot = Snapshot {
+            incarnation: Incarnation(7),
+            adopted: false,
+            revision: Revision(revision),
+            digest: Digest(revision),
+            policies: Vec::new(),
+        };
+        state.publish(audience(service), Arc::new(snapshot));
+    }
+
+    fn hub() -> Arc<Hub> {
+        let hub = Hub::new(Incarnation(7), false, Revision(0), Vec::new());
+        Arc::new(hub)
+    }
+
+    #[test]
+    fn an_audience_has_one_turn_however_often_it_changes() {
+        let hub = hub();
+        let _member = hub.join(audience("checkout"), Arc::default());
+        let mut state = hub.lock();
+        for revision in 1..=100 {
+            publish(&mut state, "checkout", revision);
+            assert!(state.next().is_some());
+            publish(&mut state, "checkout", 100 + revision);
+            assert_eq!(state.turns.len(), 1);
+            assert!(state.next().is_some());
+        }
+        assert!(state.next().is_none());
+    }
+
+    #[test]
+    fn an_audience_that_is_left_empty_leaves_no_turn_behind() {
+        let hub = hub();
+        for revision in 1..=100 {
+            let (member, _) = hub.join(audience("checkout"), Arc::default());
+            publish(&mut hub.lock(), "checkout", revision);
+            drop(member);
+            assert_eq!(hub.lock().turns.len(), 0);
+        }
+        let _member = hub.join(audience("checkout"), Arc::default());
+        publish(&mut hub.lock(), "checkout", 101);
+        assert!(hub.lock().next().is_some());
+    }
+
+    #[test]
+    fn who_leaves_with_an_edition_on_its_way_to_him_keeps_no_permit() {
+        let hub = hub();
+        let bell: Arc<Bell> = Arc::default();
+        let (member, _) = hub.join(audience("checkout"), Arc::clone(&bell));
+        publish(&mut hub.lock(), "checkout", 1);
+        let (told, edition) = hub.lock().next().unwrap();
+        drop(member);
+        let permits = Arc::new(Semaphore::new(1));
+        let permit = Arc::clone(&permits).try_acquire_owned().unwrap();
+        told.push(Push { edition, permit });
+        assert_eq!(permits.available_permits(), 1);
+    }
+
+    #[test]
+    fn a_large_audience_takes_turns_with_the_others() {
+        let hub = hub();
+        let join = |service: &str| hub.join(audience(service), Arc::default()).0;
+        let _many: Vec<_> = (0..2 * TURN).map(|_| join("checkout")).collect();
+        let _one = join("search");
+        let mut state = hub.lock();
+        publish(&mut state, "checkout", 1);
+        publish(&mut state, "search", 2);
+        let next = || state.next().map(|(_, edition)| edition.snapshot.revision.0);
+        let told: Vec<_> = std::iter::from_fn(next).collect();
+        let turn = || std::iter::repeat_n(1, TURN);
+        let expected: Vec<_> = turn().chain([2]).chain(turn()).collect();
+        assert_eq!(told, expected);
     }
 }

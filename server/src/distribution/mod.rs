@@ -16,8 +16,8 @@
 //! A write wakes only the sessions of audiences whose snapshot it changes. Each session has at most
 //! one snapshot under way; of those that come meanwhile only the latest is sent.
 //!
-//! For whoever wires: [`Distribution::start`] spawns the follower and the fleet's sweeping on the
-//! current runtime. Cancel `stop` to end every session (each is sent Drain if it has room for it);
+//! For whoever wires: [`Distribution::start`] spawns the follower, the pushing and the fleet's sweeping
+//! on the current runtime. Cancel `stop` to end every session (each is sent Drain if it has room for it);
 //! [`Distribution::ended`] resolves once all are over, which takes no peer's cooperation. Counters
 //! are in [`Distribution::tally`].
 //!

@@ -29,13 +29,14 @@ pub(super) const PARALLEL: usize = 32;
 /// After so long without a permit given back those who hold one are not waited for.
 const STALL: Duration = Duration::from_millis(50);
 
-/// Tells whoever is to be told, until `stop`.
+/// Tells whoever is to be told, until `stop`; if it ends before that, by a panic, stops everybody.
 pub(super) async fn push(
     hub: Arc<Hub>,
     precedence: Arc<Precedence>,
     tally: Arc<Tally>,
     stop: CancellationToken,
 ) {
+    let _stops = stop.clone().drop_guard();
     let pushing = async {
         let mut gate = Gate::open();
         loop {

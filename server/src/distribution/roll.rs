@@ -110,7 +110,8 @@ impl Roll {
 impl Roll {
     /// How many connected processes `writes` concern.
     pub(super) fn reach(&self, writes: &[Rewrite<'_>]) -> Reach {
-        self.lock().reach(writes)
+        let census = self.lock().census(writes);
+        census.reach(writes)
     }
 
     /// The sessions whose processes lack `revision`.

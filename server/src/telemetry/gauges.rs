@@ -32,6 +32,7 @@ pub(crate) fn observe(
     troubles(meter, distribution);
     pushes(meter, distribution);
     propagation(meter, distribution);
+    stalls(meter, distribution);
     connections(meter, door);
     refusals(meter, door);
 }
@@ -95,7 +96,7 @@ fn troubles(meter: &Meter, distribution: &Arc<Distribution>) {
     meter
         .u64_observable_counter("fusebox.server.session.troubles")
         .with_unit("{message}")
-        .with_description("What sessions said and this server could do nothing with, by kind.")
+        .with_description("What processes said that should not be, by kind; their sessions go on.")
         .with_callback(move |observer| {
             let Some(distribution) = distribution.upgrade() else {
                 return;
@@ -124,6 +125,22 @@ fn pushes(meter: &Meter, distribution: &Arc<Distribution>) {
             ];
             for (kind, count) in by_kind {
                 observer.observe(count, &[KeyValue::new("kind", kind)]);
+            }
+        })
+        .build();
+}
+
+fn stalls(meter: &Meter, distribution: &Arc<Distribution>) {
+    let distribution = Arc::downgrade(distribution);
+    meter
+        .u64_observable_counter("fusebox.server.push.stalls")
+        .with_unit("{stall}")
+        .with_description(
+            "Times when nobody who was told of a new set sent it in time, and others were told.",
+        )
+        .with_callback(move |observer| {
+            if let Some(distribution) = distribution.upgrade() {
+                observer.observe(distribution.tally().stalled_pushes, &[]);
             }
         })
         .build();

@@ -7,7 +7,7 @@
 //!
 //! A change that was seen has both the same. A set that was built afresh at revision B requires B
 //! for all of it, and so does what went by unseen. For revisions older than what is kept, the
-//! oldest change kept is required.
+//! oldest change kept is required, and whatever was said up to then counts as theirs.
 
 use std::collections::VecDeque;
 
@@ -94,7 +94,7 @@ impl Changes {
         let next = self.0.get(at + 1).map_or(until, |next| next.from);
         Some(Touch {
             required,
-            first: from,
+            first: if behind == 0 { Revision::ZERO } else { from },
             until: until.min(next),
         })
     }

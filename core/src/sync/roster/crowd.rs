@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::super::history::Snapshot;
 use super::super::replica::Refusal;
+use super::census::Cohorts;
 use super::changes::Changes;
 pub(super) use super::changes::Touch;
 use super::pulse::Pulse;
@@ -195,10 +196,11 @@ impl Crowd {
     }
 
     /// How many there are of each kind.
-    pub(super) fn cohorts(&self) -> impl Iterator<Item = (&Cohort, usize)> {
-        self.cohorts
-            .iter()
-            .map(|(cohort, &count)| (&**cohort, count))
+    pub(super) fn cohorts(&self) -> Cohorts {
+        let cohorts = self.cohorts.iter();
+        cohorts
+            .map(|(cohort, &count)| (Arc::clone(cohort), count))
+            .collect()
     }
 
     fn stand(&self, at: usize, progress: Progress, touch: Touch) -> Stand {

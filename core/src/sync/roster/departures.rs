@@ -2,7 +2,7 @@
 //!
 //! Nothing is noted while nobody watches. Whoever comes back is gone no more. Beyond
 //! [`MAX_DEPARTED`] it is no longer known who left with what; each of those counts as gone for
-//! everybody who watches.
+//! everybody who watched by then.
 
 use std::collections::HashMap;
 
@@ -14,8 +14,13 @@ use crate::revision::Revision;
 pub const MAX_DEPARTED: usize = 20_000;
 
 /// A moment in the order of departures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Mark(u64);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The next to leave and be remembered.
+    next: u64,
+    /// How many had been overlooked.
+    overlooked: usize,
+}
 
 /// Those who left.
 #[derive(Debug, Default)]
@@ -29,14 +34,17 @@ pub(super) struct Departures {
 
 #[derive(Debug)]
 struct Departed {
-    number: Mark,
+    number: u64,
     through: Option<Revision>,
 }
 
 impl Departures {
     pub(super) fn watch(&mut self) -> Mark {
         self.watchers += 1;
-        Mark(self.next)
+        Mark {
+            next: self.next,
+            overlooked: self.overlooked,
+        }
     }
 
     pub(super) fn unwatch(&mut self) {
@@ -55,7 +63,7 @@ impl Departures {
             self.overlooked += 1;
             return;
         }
-        let number = Mark(self.next);
+        let number = self.next;
         self.next += 1;
         self.left.insert(key, Departed { number, through });
     }
@@ -66,11 +74,11 @@ impl Departures {
 
     pub(super) fn gone(&self, revision: Revision, scope: &Scope, mark: Mark) -> usize {
         let lacked = |departed: &Departed| {
-            departed.number >= mark && departed.through.is_none_or(|had| had < revision)
+            departed.number >= mark.next && departed.through.is_none_or(|had| had < revision)
         };
         let left = self.left.iter();
         let gone =
             left.filter(|(key, one)| lacked(one) && scope.takes(&key.namespace, &key.service));
-        gone.count() + self.overlooked
+        gone.count() + self.overlooked.saturating_sub(mark.overlooked)
     }
 }

@@ -5,9 +5,9 @@ mod model;
 use super::super::fixtures::{audience, snapshot};
 use super::*;
 use crate::key::{Epoch, InstanceId, PolicyId};
-use crate::policy::Draft;
 use crate::policy::rules::Rules;
 use crate::policy::selector::{Glob, Selector};
+use crate::policy::{Draft, Policy};
 
 const NEVER_SILENT: Instant = Instant::ORIGIN;
 
@@ -166,6 +166,17 @@ fn for_revisions_older_than_what_is_kept_the_oldest_kept_is_wanted() {
 }
 
 #[test]
+fn what_is_refused_of_a_revision_older_than_what_is_kept_is_not_forgotten_with_it() {
+    let mut roster = roster();
+    join(&mut roster, 1, "checkout", "i-1");
+    let last = 5 + 2 * MAX_CHANGES as u64;
+    (6..=last).for_each(|revision| write(&mut roster, revision, "checkout"));
+    roster.acked(SessionId(1), Revision(last), vec![refusal("b", 6)]);
+    assert_eq!(counts(&roster, 6), (0, 0, 1));
+    assert_eq!(counts(&roster, last), (1, 0, 0));
+}
+
+#[test]
 fn of_two_sessions_of_a_process_the_newer_counts_whichever_comes_first() {
     for order in [[1, 2], [2, 1]] {
         let mut roster = roster();
@@ -220,6 +231,20 @@ fn gone_is_who_left_without_it_while_somebody_watched_and_is_not_back() {
     roster.unwatch();
     roster.unwatch();
     assert_eq!(roster.gone(Revision(6), &all, mark), 0, "forgotten");
+}
+
+#[test]
+fn who_left_beyond_those_that_are_remembered_is_gone_for_those_who_watched_then_alone() {
+    let mut roster = roster();
+    let all = Scope::default();
+    let mark = roster.watch();
+    for session in 1..=MAX_DEPARTED as u64 + 3 {
+        join(&mut roster, session, "checkout", &format!("i-{session}"));
+        roster.leave(SessionId(session));
+    }
+    assert_eq!(roster.gone(Revision(5), &all, mark), MAX_DEPARTED + 3);
+    let later = roster.watch();
+    assert_eq!(roster.gone(Revision(5), &all, later), 0);
 }
 
 #[test]
@@ -297,7 +322,8 @@ fn fleet() -> Roster {
 }
 
 fn reach(roster: &Roster, before: Option<&Policy>, after: Option<&Policy>) -> (usize, usize) {
-    let reach = roster.reach(&[Rewrite { before, after }]);
+    let write = [Rewrite { before, after }];
+    let reach = roster.census(&write).reach(&write);
     (reach.instances, reach.too_old)
 }
 
@@ -323,7 +349,7 @@ fn a_set_reaches_each_process_once() {
         after: Some(after),
     };
     let set = [rewrite(&checkout), rewrite(&checkout), rewrite(&search)];
-    assert_eq!(roster.reach(&set).instances, 6);
+    assert_eq!(roster.census(&set).reach(&set).instances, 6);
 }
 
 #[test]

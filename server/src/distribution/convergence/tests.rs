@@ -148,6 +148,19 @@ async fn the_more_wait_the_more_seldom_each_looks() {
     assert_eq!(server.wait_for(quest(LONG)).unwrap().spacing(), SPACING);
 }
 
+#[tokio::test(start_paused = true)]
+async fn all_looks_together_take_a_small_share_of_the_time_however_long_one_takes() {
+    let server = server(Duration::ZERO);
+    let cost = Duration::from_millis(10);
+    let mut waits: Vec<_> = (0..4)
+        .map(|_| server.wait_for(quest(LONG)).unwrap())
+        .collect();
+    waits[0].cost = cost;
+    assert_eq!(waits[0].spacing(), cost * 4 * REST);
+    waits.truncate(1);
+    assert_eq!(waits[0].spacing(), cost * REST);
+}
+
 #[test]
 fn a_share_is_above_nothing_and_at_most_all() {
     for bad in [0.0, -0.1, 1.1, f64::NAN, f64::INFINITY] {

@@ -154,7 +154,7 @@ impl<I: Inbound> Session<I> {
         self.trouble(Trouble::Invalid, violations);
     }
 
-    /// Counts something that makes no sense; logs the first of its kind.
+    /// Counts something that should not be; logs the first of its kind.
     pub(super) fn trouble(&mut self, trouble: Trouble, text: impl Display) {
         let Presence {
             distribution,
@@ -165,7 +165,7 @@ impl<I: Inbound> Session<I> {
         if !std::mem::replace(&mut self.warned[trouble as usize], true) {
             warn!(
                 session = session.0, service = %key.service, instance = %key.instance,
-                "ignored what makes no sense, now and from now on in silence: {text}"
+                "trouble with what a process says, told once for each kind: {text}"
             );
         }
     }

@@ -233,6 +233,24 @@ async fn operations_beyond_those_a_session_may_declare_are_counted_and_dropped()
     assert_eq!(server.trouble("over_declared"), 1);
 }
 
+/// An SDK takes 10,000 operations, and declares all of them before it looks at what it was sent.
+#[tokio::test]
+async fn a_process_of_as_many_operations_as_there_may_be_is_heard_out_at_once() {
+    let server = Server::start().await;
+    let mut peer = Peer::of(&server, "checkout").await;
+    for i in 0..10_000 {
+        let operation = format!("op{i}");
+        let declared = v1::OperationDeclared {
+            operation,
+            ..Default::default()
+        };
+        peer.say(Up::OperationDeclared(declared)).await;
+    }
+    peer.apply().await;
+    peer.settle(1).await;
+    assert_eq!(server.trouble("flood"), 0);
+}
+
 #[tokio::test]
 async fn the_newer_session_of_a_process_supersedes_the_older() {
     let server = Server::start().await;
