@@ -419,7 +419,7 @@ async fn who_says_more_than_a_session_may_is_read_no_faster_and_loses_nothing() 
     let server = Server::start().await;
     let mut peer = Peer::of(&server, "checkout").await;
     peer.apply().await;
-    for _ in 0..2_000 {
+    for _ in 0..12_000 {
         peer.say(Up::Heartbeat(v1::Heartbeat {})).await;
     }
     peer.settle(1).await;
