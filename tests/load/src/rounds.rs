@@ -11,7 +11,9 @@ use crate::{Result, process};
 /// Within this a push must have reached everybody.
 const REACH_WITHIN: Duration = Duration::from_secs(60);
 /// Between two pushes: what the last one left behind ends in it.
-const SETTLE: Duration = Duration::from_millis(200);
+pub(crate) const SETTLE: Duration = Duration::from_millis(200);
+/// For so long the server is watched with nothing to push.
+const IDLE: Duration = Duration::from_secs(2);
 
 /// What pushes took.
 #[derive(Clone, Debug, Default)]
@@ -24,10 +26,8 @@ pub(crate) struct Pushes {
     pub(crate) last: Times,
     /// From the write being sent to its answer.
     pub(crate) writes: Times,
-    /// The server's time on processors, for all of them.
-    pub(crate) cpu: Duration,
-    /// From the first push until the last has settled.
-    pub(crate) span: Duration,
+    /// The server's time on processors, for all of them, beyond what it takes with nothing to push.
+    pub(crate) cpu: f64,
     pub(crate) read_bytes: u64,
     pub(crate) deliveries: usize,
 }
@@ -39,14 +39,13 @@ impl Pushes {
         self.last.append(&other.last);
         self.writes.append(&other.writes);
         self.cpu += other.cpu;
-        self.span += other.span;
         self.read_bytes += other.read_bytes;
         self.deliveries += other.deliveries;
     }
 
     /// The server's time on processors for one delivery, in microseconds.
     pub(crate) fn cpu_micros(&self) -> f64 {
-        self.cpu.as_secs_f64() * 1e6 / self.deliveries as f64
+        self.cpu * 1e6 / self.deliveries as f64
     }
 
     /// What a client reads for one delivery.
@@ -55,27 +54,57 @@ impl Pushes {
     }
 }
 
-/// So many pushes, after one that is not counted, to the clients that `reached` names.
-pub(crate) fn push<S: Server + ?Sized>(
+/// Which pushes.
+pub(crate) struct Plan<R> {
+    pub(crate) rounds: usize,
+    pub(crate) settle: Duration,
+    /// Whether a client is to be reached.
+    pub(crate) reached: R,
+}
+
+/// A push to everybody, so many times.
+pub(crate) fn to_all(rounds: usize) -> Plan<impl Fn(usize) -> bool> {
+    Plan {
+        rounds,
+        settle: SETTLE,
+        reached: |_| true,
+    }
+}
+
+/// So many pushes, after one that is not counted.
+pub(crate) fn push<S: Server + ?Sized, R: Fn(usize) -> bool>(
     server: &mut S,
     swarm: &Swarm,
-    rounds: usize,
-    reached: impl Fn(usize) -> bool,
+    plan: &Plan<R>,
     mut write: impl FnMut(&mut S) -> Result<Written>,
 ) -> Result<Pushes> {
+    let Plan {
+        rounds,
+        settle,
+        reached,
+    } = plan;
     let mut pushes = Pushes::default();
-    once(server, swarm, &reached, &mut write, &mut Pushes::default())?;
+    once(server, swarm, reached, &mut write, &mut Pushes::default())?;
     sleep(SETTLE);
+    let idle = idle(server)?;
     let (cpu, read_bytes) = (process::cpu(server.pid())?, swarm.read_bytes());
     let started = Instant::now();
-    for _ in 0..rounds {
-        once(server, swarm, &reached, &mut write, &mut pushes)?;
-        sleep(SETTLE);
+    for _ in 0..*rounds {
+        once(server, swarm, reached, &mut write, &mut pushes)?;
+        sleep(*settle);
     }
-    pushes.cpu = process::cpu(server.pid())? - cpu;
-    pushes.span = started.elapsed();
+    let used = process::cpu(server.pid())? - cpu;
+    pushes.cpu = used.as_secs_f64() - idle * started.elapsed().as_secs_f64();
     pushes.read_bytes = swarm.read_bytes() - read_bytes;
     Ok(pushes)
+}
+
+/// What a server takes for its sessions alone, as a share of one processor.
+fn idle<S: Server + ?Sized>(server: &S) -> Result<f64> {
+    let before = process::cpu(server.pid())?;
+    sleep(IDLE);
+    let used = process::cpu(server.pid())? - before;
+    Ok(used.div_duration_f64(IDLE))
 }
 
 fn once<S: Server + ?Sized>(

@@ -24,7 +24,7 @@ pub(crate) fn service(client: usize, services: usize) -> String {
 }
 
 pub(super) fn hello(client: usize, services: usize, epoch: u64, held: &Held) -> Vec<u8> {
-    let known = held.revision > 0;
+    let known = (held.revision > 0).then_some(&held.incarnation[..]);
     let hello = v1::Hello {
         service: service(client, services),
         instance_id: format!("i-{client:05}"),
@@ -32,7 +32,7 @@ pub(super) fn hello(client: usize, services: usize, epoch: u64, held: &Held) -> 
         version: "1.0.0".into(),
         sdk_version: env!("CARGO_PKG_VERSION").into(),
         schema: SCHEMA,
-        incarnation: known.then(|| held.incarnation.to_vec()).unwrap_or_default(),
+        incarnation: known.unwrap_or_default().to_vec(),
         revision: held.revision,
         digest: held.digest,
         ..v1::Hello::default()

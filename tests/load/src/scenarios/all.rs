@@ -7,7 +7,7 @@ use crate::Result;
 use crate::effort::Effort;
 use crate::plot::Curve;
 use crate::report::{Hold, Row};
-use crate::rounds::{self, Pushes};
+use crate::rounds::{self, Pushes, to_all};
 use crate::servers::{Bare, Etcd, Ours, Server};
 use crate::swarm::Swarm;
 
@@ -22,7 +22,7 @@ pub(crate) fn measure(runtime: &Handle, effort: &Effort) -> Result<Findings> {
         for (server, pushes) in servers.iter_mut().zip(&mut pushes) {
             let server = &mut **server;
             let swarm = Swarm::open(server.addr(), server.dialect(), effort.sessions)?;
-            let turn = rounds::push(server, &swarm, effort.rounds, |_| true, Server::push)?;
+            let turn = rounds::push(server, &swarm, &to_all(effort.rounds), Server::push)?;
             pushes.append(&turn);
         }
     }

@@ -21,7 +21,7 @@ pub(crate) fn measure(runtime: &Handle, effort: &Effort) -> Result<Findings> {
     let swarm = Swarm::open(ours.addr(), ours.dialect(), effort.sessions)?;
     swarm.pending().for_each(drop);
     let started = Instant::now();
-    let written = ours.writer().burst(Target::All, WRITERS, effort.burst)?;
+    let burst = ours.writer().burst(Target::All, WRITERS, effort.burst)?;
     let answered = Instant::now();
     let mut left = swarm.clients();
     let (mut held, mut snapshots, mut last) = (vec![0; left], vec![0_usize; left], started);
@@ -34,7 +34,7 @@ pub(crate) fn measure(runtime: &Handle, effort: &Effort) -> Result<Findings> {
         };
         snapshots[event.client] += 1;
         let before = std::mem::replace(&mut held[event.client], revision);
-        if before < written && revision >= written {
+        if before < burst.last && revision >= burst.last {
             left -= 1;
             last = last.max(event.at);
         }
@@ -49,6 +49,11 @@ pub(crate) fn measure(runtime: &Handle, effort: &Effort) -> Result<Findings> {
     Ok(vec![
         Row::new("burst: writes", writes, ""),
         Row::new("burst: writes a second", per_second, "1/s"),
+        Row::new(
+            "burst: races lost, and run again",
+            burst.lost_races as f64,
+            "",
+        ),
         Row::new(
             "burst: snapshots per session",
             sent as f64 / swarm.clients() as f64,

@@ -6,7 +6,7 @@ use super::Findings;
 use crate::Result;
 use crate::effort::Effort;
 use crate::report::{Hold, Row};
-use crate::rounds::{self, Pushes};
+use crate::rounds::{self, Plan, Pushes, SETTLE};
 use crate::servers::{Ours, Server};
 use crate::swarm::{Command, Swarm};
 
@@ -22,8 +22,12 @@ pub(crate) fn measure(runtime: &Handle, effort: &Effort) -> Result<Findings> {
         for (frozen, pushes) in [(false, &mut without), (true, &mut with)] {
             swarm.tell(Command::Freeze { clients, frozen })?;
             // The same clients are looked at both times.
-            let others = |client| client >= clients;
-            let turn = rounds::push(&mut ours, &swarm, effort.rounds, others, Server::push)?;
+            let others = Plan {
+                rounds: effort.rounds,
+                settle: SETTLE,
+                reached: |client| client >= clients,
+            };
+            let turn = rounds::push(&mut ours, &swarm, &others, Server::push)?;
             pushes.append(&turn);
         }
     }

@@ -15,7 +15,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 use tonic_prost::ProstCodec;
 
-use super::{PAYLOAD_BYTES, Server, Written};
+use super::{DIES_WITH_US, PAYLOAD_BYTES, Server, Written};
 use crate::Result;
 use crate::dialect::Dialect;
 
@@ -39,8 +39,10 @@ impl Etcd {
         let (addr, peers) = (ports::free_addr(), ports::free_addr());
         let (client, peer) = (format!("http://{addr}"), format!("http://{peers}"));
         let cluster = format!("default={peer}");
-        let mut command = Command::new("etcd");
-        hermetic(&mut command).arg("--data-dir").arg(data.path());
+        let [first, words @ ..] = DIES_WITH_US;
+        let mut command = Command::new(first);
+        hermetic(&mut command).args(words).arg("etcd");
+        command.arg("--data-dir").arg(data.path());
         command.args(
             [
                 ["--listen-client-urls", &client],

@@ -17,6 +17,10 @@ use crate::dialect::Dialect;
 /// What each push carries, in bytes.
 pub(crate) const PAYLOAD_BYTES: usize = 2048;
 
+/// Put before a server's command, which it becomes: a drop ends each server, and this one also when
+/// this process is killed before anything is dropped.
+const DIES_WITH_US: [&str; 3] = ["setpriv", "--pdeathsig", "KILL"];
+
 /// A server under load.
 pub(crate) trait Server {
     /// What the report calls it.

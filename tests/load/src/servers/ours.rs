@@ -14,10 +14,10 @@ use tempfile::TempDir;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
 
-use super::{PAYLOAD_BYTES, Server, Written};
+use super::{DIES_WITH_US, PAYLOAD_BYTES, Server, Written};
 use crate::Result;
 use crate::dialect::{Dialect, service};
 
@@ -25,7 +25,7 @@ use crate::dialect::{Dialect, service};
 pub(crate) const SERVICES: usize = 100;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What a snapshot holds beside its policies' own bytes, and a policy beside what its author wrote.
-const FRAME_BYTES: usize = 110;
+const FRAME_BYTES: usize = 80;
 
 /// Whom a policy concerns.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +48,10 @@ impl Ours {
     /// Starts one that holds a policy for all already.
     pub(crate) fn start(runtime: &Handle) -> Result<Self> {
         let data = crate::directory()?;
-        let options = Options::new().data_dir(data.path()).ready_within(PATIENCE);
+        let options = Options::new()
+            .data_dir(data.path())
+            .inside(DIES_WITH_US.map(Into::into).to_vec())
+            .ready_within(PATIENCE);
         let process = Process::start(options);
         let mut writer = Writer::connect(runtime, process.grpc_addr())?;
         writer.write(Target::All)?;
@@ -133,37 +136,60 @@ impl Writer {
         })
     }
 
-    /// So many writes, as fast as so many at once go over this connection; the last revision.
-    pub(crate) fn burst(&self, target: Target, writers: usize, writes: usize) -> Result<u64> {
+    /// So many writes, as fast as so many at once go over this connection.
+    pub(crate) fn burst(&self, target: Target, writers: usize, writes: usize) -> Result<Burst> {
         let turns = Arc::new(AtomicI32::new(self.turn + 1));
         let end = self.turn + 1 + i32::try_from(writes)?;
         let writing = async {
             let mut tasks = JoinSet::new();
             for _ in 0..writers {
-                let (mut client, turns) = (self.client.clone(), Arc::clone(&turns));
-                tasks.spawn(async move {
-                    let mut last = 0;
-                    loop {
-                        // Relaxed: only that each turn is somebody's matters.
-                        let turn = turns.fetch_add(1, Ordering::Relaxed);
-                        if turn >= end {
-                            return Ok::<_, Status>(last);
-                        }
-                        let answer = client.update_policy(request(target, turn)).await?;
-                        let policy = answer.into_inner().policy.unwrap_or_default();
-                        last = last.max(policy.revision);
-                    }
-                });
+                let client = self.client.clone();
+                tasks.spawn(share(client, target, Arc::clone(&turns), end));
             }
-            let mut last = 0;
+            let mut burst = Burst::default();
             while let Some(ended) = tasks.join_next().await {
-                last = last.max(ended??);
+                let share = ended??;
+                burst.last = burst.last.max(share.last);
+                burst.lost_races += share.lost_races;
             }
-            Ok::<_, Box<dyn Error>>(last)
+            Ok::<_, Box<dyn Error>>(burst)
         };
         let runtime = self.runtime.clone();
         let written = runtime.block_on(async { timeout(PATIENCE, writing).await });
         written.map_err(|_| format!("waited {PATIENCE:?} for a burst's answers"))?
+    }
+}
+
+/// Many writes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Burst {
+    /// The last revision.
+    pub(crate) last: u64,
+    /// Writes that were refused because others came between, and made again.
+    pub(crate) lost_races: usize,
+}
+
+/// One writer's part of a burst: takes turns until there are none.
+async fn share(
+    mut client: PolicyServiceClient<Channel>,
+    target: Target,
+    turns: Arc<AtomicI32>,
+    end: i32,
+) -> std::result::Result<Burst, Status> {
+    let mut burst = Burst::default();
+    loop {
+        // Relaxed: only that each turn is somebody's matters.
+        let turn = turns.fetch_add(1, Ordering::Relaxed);
+        if turn >= end {
+            return Ok(burst);
+        }
+        let policy = loop {
+            match client.update_policy(request(target, turn)).await {
+                Err(status) if status.code() == Code::Aborted => burst.lost_races += 1,
+                answer => break answer?.into_inner().policy.unwrap_or_default(),
+            }
+        };
+        burst.last = burst.last.max(policy.revision);
     }
 }
 
