@@ -15,6 +15,9 @@ pub(crate) const SETTLE: Duration = Duration::from_millis(200);
 /// For so long the server is watched with nothing to push.
 const IDLE: Duration = Duration::from_secs(2);
 
+/// Of what a server printed, so much is shown when something failed.
+const PRINTED_LINES: usize = 5;
+
 /// What pushes took.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pushes {
@@ -28,6 +31,8 @@ pub(crate) struct Pushes {
     pub(crate) writes: Times,
     /// The server's time on processors, for all of them, beyond what it takes with nothing to push.
     pub(crate) cpu: f64,
+    /// The same of this process: what the clients took of the machine.
+    pub(crate) clients_cpu: f64,
     pub(crate) read_bytes: u64,
     pub(crate) deliveries: usize,
 }
@@ -39,6 +44,7 @@ impl Pushes {
         self.last.append(&other.last);
         self.writes.append(&other.writes);
         self.cpu += other.cpu;
+        self.clients_cpu += other.clients_cpu;
         self.read_bytes += other.read_bytes;
         self.deliveries += other.deliveries;
     }
@@ -46,6 +52,11 @@ impl Pushes {
     /// The server's time on processors for one delivery, in microseconds.
     pub(crate) fn cpu_micros(&self) -> f64 {
         self.cpu * 1e6 / self.deliveries as f64
+    }
+
+    /// The clients' time on processors for one delivery, in microseconds.
+    pub(crate) fn clients_micros(&self) -> f64 {
+        self.clients_cpu * 1e6 / self.deliveries as f64
     }
 
     /// What a client reads for one delivery.
@@ -88,6 +99,7 @@ pub(crate) fn push<S: Server + ?Sized, R: Fn(usize) -> bool>(
     sleep(SETTLE);
     let idle = idle(server)?;
     let (cpu, read_bytes) = (process::cpu(server.pid())?, swarm.read_bytes());
+    let clients_cpu = process::cpu(std::process::id())?;
     let started = Instant::now();
     for _ in 0..*rounds {
         once(server, swarm, reached, &mut write, &mut pushes)?;
@@ -95,6 +107,7 @@ pub(crate) fn push<S: Server + ?Sized, R: Fn(usize) -> bool>(
     }
     let used = process::cpu(server.pid())? - cpu;
     pushes.cpu = used.as_secs_f64() - idle * started.elapsed().as_secs_f64();
+    pushes.clients_cpu = (process::cpu(std::process::id())? - clients_cpu).as_secs_f64();
     pushes.read_bytes = swarm.read_bytes() - read_bytes;
     Ok(pushes)
 }
@@ -107,7 +120,25 @@ fn idle<S: Server + ?Sized>(server: &S) -> Result<f64> {
     Ok(used.div_duration_f64(IDLE))
 }
 
+/// [`follow`], with what the server printed if it fails.
 fn once<S: Server + ?Sized>(
+    server: &mut S,
+    swarm: &Swarm,
+    reached: &impl Fn(usize) -> bool,
+    write: &mut impl FnMut(&mut S) -> Result<Written>,
+    pushes: &mut Pushes,
+) -> Result<()> {
+    let followed = follow(server, swarm, reached, write, pushes);
+    followed.map_err(|error| {
+        let printed = server.printed().dump();
+        let lines: Vec<_> = printed.lines().rev().take(PRINTED_LINES).collect();
+        let lines = lines.into_iter().rev().collect::<Vec<_>>().join("\n");
+        format!("{error}; {} printed at last:\n{lines}", server.name()).into()
+    })
+}
+
+/// One push, until the last client has it.
+fn follow<S: Server + ?Sized>(
     server: &mut S,
     swarm: &Swarm,
     reached: &impl Fn(usize) -> bool,

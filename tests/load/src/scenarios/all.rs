@@ -88,6 +88,11 @@ fn figures(name: &str, pushes: &Pushes) -> Vec<Row> {
         row("write answered, p50", writes.percentile(50), "ms"),
         row("write answered, longest", writes.longest(), "ms"),
         row("processor time per delivery", pushes.cpu_micros(), "us"),
+        row(
+            "the clients' processor time per delivery",
+            pushes.clients_micros(),
+            "us",
+        ),
         row("bytes read per delivery", pushes.bytes(), "B"),
     ]
 }

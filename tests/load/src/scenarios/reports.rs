@@ -53,7 +53,7 @@ pub(crate) fn measure(runtime: &Handle, effort: &Effort) -> Result<Findings> {
             "1/s",
         ),
         Row::new(
-            "reports: held back for want of a window",
+            "reports: held back until earlier ones are absorbed",
             per_second(held_back, held_back_by_now),
             "1/s",
         ),

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use fusebox_tests::lines::Lines;
 use fusebox_tests::ports;
 use fusebox_tests::process::{Process, hermetic};
 use tokio::runtime::Runtime;
@@ -74,6 +75,10 @@ impl Server for Bare {
 
     fn dialect(&self) -> Dialect {
         Dialect::Bare
+    }
+
+    fn printed(&self) -> &Lines {
+        self.process.lines()
     }
 
     fn push(&mut self) -> Result<Written> {

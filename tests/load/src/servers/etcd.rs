@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use fusebox_tests::lines::Lines;
 use fusebox_tests::process::{Process, hermetic};
 use fusebox_tests::wait::poll;
 use fusebox_tests::{http, ports};
@@ -85,6 +86,10 @@ impl Server for Etcd {
 
     fn dialect(&self) -> Dialect {
         Dialect::Etcd { key: KEY }
+    }
+
+    fn printed(&self) -> &Lines {
+        self.process.lines()
     }
 
     fn push(&mut self) -> Result<Written> {

@@ -7,6 +7,8 @@ mod ours;
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use fusebox_tests::lines::Lines;
+
 pub(crate) use bare::{Bare, serve as serve_bare};
 pub(crate) use etcd::Etcd;
 pub(crate) use ours::{Ours, SERVICES, Target};
@@ -29,6 +31,8 @@ pub(crate) trait Server {
     /// Where its clients dial.
     fn addr(&self) -> SocketAddr;
     fn dialect(&self) -> Dialect;
+    /// What it has printed, for whoever must find out why something failed.
+    fn printed(&self) -> &Lines;
     /// Makes a write that every client is pushed.
     fn push(&mut self) -> Result<Written>;
 }

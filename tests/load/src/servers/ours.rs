@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use fusebox_proto::v1;
 use fusebox_proto::v1::policy_service_client::PolicyServiceClient;
+use fusebox_tests::lines::Lines;
 use fusebox_tests::server::{Options, Server as Process};
 use prost::Message;
 use tempfile::TempDir;
@@ -24,6 +25,8 @@ use crate::dialect::{Dialect, service};
 /// The clients are spread over so many services.
 pub(crate) const SERVICES: usize = 100;
 const PATIENCE: Duration = Duration::from_secs(60);
+/// A burst takes its time where each of its writes is pushed to everybody.
+const BURST_PATIENCE: Duration = Duration::from_secs(300);
 /// What a snapshot holds beside its policies' own bytes, and a policy beside what its author wrote.
 const FRAME_BYTES: usize = 80;
 
@@ -92,6 +95,10 @@ impl Server for Ours {
         Dialect::Fusebox { services: SERVICES }
     }
 
+    fn printed(&self) -> &Lines {
+        self.process.lines()
+    }
+
     fn push(&mut self) -> Result<Written> {
         self.write(Target::All)
     }
@@ -155,8 +162,8 @@ impl Writer {
             Ok::<_, Box<dyn Error>>(burst)
         };
         let runtime = self.runtime.clone();
-        let written = runtime.block_on(async { timeout(PATIENCE, writing).await });
-        written.map_err(|_| format!("waited {PATIENCE:?} for a burst's answers"))?
+        let written = runtime.block_on(async { timeout(BURST_PATIENCE, writing).await });
+        written.map_err(|_| format!("waited {BURST_PATIENCE:?} for a burst's answers"))?
     }
 }
 

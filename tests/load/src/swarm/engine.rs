@@ -25,6 +25,9 @@ const DIALLING: usize = 256;
 /// The pauses between two dials of a client, as the SDK draws them.
 const RECONNECT_BASE: Duration = Duration::from_millis(100);
 const RECONNECT_MAX: Duration = Duration::from_secs(10);
+/// Reports of a client that may wait to be absorbed: beyond what the server can absorb they would only
+/// make it read ever older ones.
+const REPORTS_UNDER_WAY: u64 = 4;
 const WAKER: Token = Token(usize::MAX);
 
 pub(super) struct Engine {
@@ -231,7 +234,8 @@ impl Engine {
             Part::Head if dialect.is_in_by_head() => heard.push(Heard::In { beat: None }),
             Part::Head => {}
             Part::Message(message) => heard.push(dialect.hear(message, held)),
-            Part::Ended(reason) => ended = Some(reason),
+            // A reset follows the end that it belongs to: the first is the reason.
+            Part::Ended(reason) => ended = ended.or(Some(reason)),
         });
         if !reply.is_empty() {
             session.send(&reply)?;
@@ -433,7 +437,11 @@ impl Engine {
                 more = false;
                 continue;
             };
-            let said = session.say(&report);
+            let said = if session.report - session.absorbed > REPORTS_UNDER_WAY {
+                Ok(false)
+            } else {
+                session.say(&report)
+            };
             if let Ok(true) = said {
                 session.report += 1;
                 Tally::add(&self.tally.reports, 1);

@@ -76,7 +76,7 @@ pub(crate) struct Tally {
     reports: AtomicU64,
     /// Reports that the server said it absorbed.
     absorbed: AtomicU64,
-    /// Reports that the server's window had no room for.
+    /// Reports that were due and not sent, because the earlier ones were not absorbed yet.
     held_back: AtomicU64,
 }
 
@@ -134,7 +134,7 @@ impl Swarm {
         self.tally.read_bytes.load(Ordering::Relaxed)
     }
 
-    /// Reports so far: sent, held back because the server's window had no room, and absorbed.
+    /// Reports so far: sent, held back until earlier ones are absorbed, and absorbed.
     pub(crate) fn reports(&self) -> (u64, u64, u64) {
         let Tally {
             reports,
