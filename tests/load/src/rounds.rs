@@ -29,6 +29,8 @@ pub(crate) struct Pushes {
     pub(crate) last: Times,
     /// From the write being sent to its answer.
     pub(crate) writes: Times,
+    /// From the write being sent until the server knew of the last client, where it was asked.
+    pub(crate) known: Times,
     /// The server's time on processors, for all of them, beyond what it takes with nothing to push.
     pub(crate) cpu: f64,
     /// The same of this process: what the clients took of the machine.
@@ -43,6 +45,7 @@ impl Pushes {
         self.from_answer.append(&other.from_answer);
         self.last.append(&other.last);
         self.writes.append(&other.writes);
+        self.known.append(&other.known);
         self.cpu += other.cpu;
         self.clients_cpu += other.clients_cpu;
         self.read_bytes += other.read_bytes;
@@ -171,6 +174,9 @@ fn follow<S: Server + ?Sized>(
     })?;
     pushes.last.add(last - written.sent);
     pushes.writes.add(written.answered - written.sent);
+    if let Some(known) = written.known {
+        pushes.known.add(known - written.sent);
+    }
     Ok(())
 }
 

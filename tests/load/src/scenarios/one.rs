@@ -1,9 +1,10 @@
 //! A push to one service in a hundred: who is woken, and what that costs.
 
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
+use tokio::runtime::Runtime;
 
 use super::Findings;
 use crate::Result;
@@ -22,7 +23,7 @@ const SHORT_SETTLE: Duration = Duration::from_millis(20);
 /// Within this a client that should not have been woken would have said so.
 const LATE: Duration = Duration::from_secs(2);
 
-pub(crate) fn measure(runtime: &Handle, effort: &Effort) -> Result<Findings> {
+pub(crate) fn measure(runtime: &Arc<Runtime>, effort: &Effort) -> Result<Findings> {
     let mut ours = Ours::start(runtime)?;
     let target = Target::Service(CHOSEN);
     ours.write(target)?;

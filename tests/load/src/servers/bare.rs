@@ -90,6 +90,7 @@ impl Server for Bare {
             revision: self.revision,
             sent,
             answered: Instant::now(),
+            known: None,
         })
     }
 }

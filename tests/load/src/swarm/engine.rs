@@ -45,7 +45,8 @@ pub(super) struct Engine {
     returning: bool,
     pauses: BinaryHeap<Reverse<(Instant, usize)>>,
     beats: Option<Round>,
-    reports: Option<(Round, Reports)>,
+    reporting: Option<Round>,
+    reports: Reports,
     stopped: bool,
 }
 
@@ -84,7 +85,8 @@ impl Engine {
             returning: false,
             pauses: BinaryHeap::new(),
             beats: None,
-            reports: None,
+            reporting: None,
+            reports: Reports::default(),
             stopped: false,
         })
     }
@@ -205,6 +207,8 @@ impl Engine {
         for heard in heard {
             self.heard(client, heard)?;
         }
+        // The windows may have grown.
+        self.speak(client)?;
         match ended {
             Some(reason) => Err(io::Error::other(reason)),
             None => Ok(()),
@@ -258,11 +262,7 @@ impl Engine {
         ) else {
             return Ok(());
         };
-        if session.say(&ack)? {
-            Ok(())
-        } else {
-            Err(io::Error::other("no window for an acknowledgement"))
-        }
+        session.say(&ack)
     }
 
     fn entered(&mut self, client: usize) {
@@ -310,7 +310,10 @@ impl Engine {
                     clients,
                     every,
                     reports,
-                } => self.reports = Some((Round::new(every, clients), reports)),
+                } => {
+                    self.reporting = Some(Round::new(every, clients));
+                    self.reports = reports;
+                }
                 Command::Stop => self.stopped = true,
             }
         }

@@ -1,6 +1,7 @@
 //! What a client does because it is time to: dial, dial again, say that it is there, report.
 
 use std::cmp::Reverse;
+use std::io;
 use std::time::{Duration, Instant};
 
 use mio::{Interest, Token};
@@ -15,9 +16,6 @@ const DIALLING: usize = 256;
 /// The pauses between two dials of a client, as the SDK draws them.
 const RECONNECT_BASE: Duration = Duration::from_millis(100);
 const RECONNECT_MAX: Duration = Duration::from_secs(10);
-/// Reports of a client that may wait to be absorbed: beyond what the server can absorb they would only
-/// make it read ever older ones.
-const REPORTS_UNDER_WAY: u64 = 4;
 
 /// Everybody in turn, once in so long.
 pub(super) struct Round {
@@ -95,39 +93,37 @@ impl Engine {
         };
         for client in due {
             if let Some(session) = self.session_inside(client) {
-                let said = session.say(HEARTBEAT).map(drop);
+                let said = session.say(HEARTBEAT);
                 self.settle(client, said);
             }
         }
     }
 
+    /// Whether or not the server keeps up, as the SDK does; what finds its session's outbox full is
+    /// skipped.
     fn report(&mut self) {
-        let Some((mut round, reports)) = self.reports.take() else {
+        let Some(due) = self.reporting.as_mut().map(Round::due) else {
             return;
         };
-        let mut more = true;
-        for client in round.due() {
+        for client in due {
             let Some(session) = self.session_inside(client) else {
                 continue;
             };
-            let Some(report) = reports.encode(session.report) else {
-                more = false;
-                continue;
-            };
-            let said = if session.report - session.absorbed > REPORTS_UNDER_WAY {
-                Ok(false)
-            } else {
-                session.say(&report)
-            };
-            if let Ok(true) = said {
-                session.report += 1;
-                Tally::add(&self.tally.reports, 1);
-            } else {
-                Tally::add(&self.tally.held_back, 1);
-            }
-            self.settle(client, said.map(drop));
+            let has_room = session.report();
+            Tally::add(&self.tally.due, 1);
+            Tally::add(&self.tally.skipped, u64::from(!has_room));
+            let spoken = self.speak(client);
+            self.settle(client, spoken);
         }
-        self.reports = more.then_some((round, reports));
+    }
+
+    /// Says what waits, as far as the server's windows have room.
+    pub(super) fn speak(&mut self, client: usize) -> io::Result<()> {
+        if let Some(session) = &mut self.clients[client].session {
+            let sent = session.speak(&self.reports)?;
+            Tally::add(&self.tally.sent, sent);
+        }
+        Ok(())
     }
 
     /// Full jitter, as the SDK does; after a delay that the server asked for, that one.
