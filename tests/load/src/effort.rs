@@ -12,6 +12,8 @@ pub(crate) struct Effort {
     pub(crate) rounds: usize,
     /// For how long what goes on continuously goes on.
     pub(crate) span: Duration,
+    /// For how long writes are made one after the other.
+    pub(crate) writing: Duration,
     /// Writes of a burst.
     pub(crate) burst: usize,
 }
@@ -22,6 +24,7 @@ impl Effort {
         turns: 2,
         rounds: 10,
         span: Duration::from_secs(10),
+        writing: Duration::from_secs(15),
         burst: 1000,
     };
     pub(crate) const SHORT: Self = Self {
@@ -29,6 +32,7 @@ impl Effort {
         turns: 2,
         rounds: 5,
         span: Duration::from_secs(3),
+        writing: Duration::from_secs(3),
         burst: 200,
     };
 }

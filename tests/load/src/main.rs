@@ -36,6 +36,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
@@ -62,6 +63,9 @@ struct Args {
     /// So many sessions.
     #[arg(long, value_name = "COUNT")]
     sessions: Option<usize>,
+    /// So many pushes in a turn.
+    #[arg(long, value_name = "COUNT")]
+    rounds: Option<usize>,
     /// Measure this scenario alone.
     #[arg(long, value_name = "SCENARIO", value_parser = names())]
     only: Option<String>,
@@ -106,12 +110,15 @@ fn run(args: &Args) -> Result<()> {
         Effort::FULL
     };
     effort.sessions = args.sessions.unwrap_or(effort.sessions);
+    effort.rounds = args.rounds.unwrap_or(effort.rounds);
     files::make_room(effort.sessions)?;
+    servers::check_leash()?;
     // For those who write; the sessions have a thread of their own.
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()?;
+    let runtime = Arc::new(runtime);
     let only = args.only.as_deref();
     let chosen = SCENARIOS
         .iter()
@@ -119,7 +126,7 @@ fn run(args: &Args) -> Result<()> {
     let mut all = Findings::default();
     for (name, measure) in chosen {
         eprintln!("load: {name}, {} sessions", effort.sessions);
-        let findings = measure(runtime.handle(), &effort);
+        let findings = measure(&runtime, &effort);
         let findings = findings.map_err(|error| format!("{name}: {error}"))?;
         // Each at once, so that a run that fails later has not been in vain.
         eprint!("{}", report::table(&findings.rows));

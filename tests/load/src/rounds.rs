@@ -11,7 +11,12 @@ use crate::{Result, process};
 /// Within this a push must have reached everybody.
 const REACH_WITHIN: Duration = Duration::from_secs(60);
 /// Between two pushes: what the last one left behind ends in it.
-const SETTLE: Duration = Duration::from_millis(200);
+pub(crate) const SETTLE: Duration = Duration::from_millis(200);
+/// For so long the server is watched with nothing to push.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// Of what a server printed, so much is shown when something failed.
+const PRINTED_LINES: usize = 5;
 
 /// What pushes took.
 #[derive(Clone, Debug, Default)]
@@ -24,10 +29,12 @@ pub(crate) struct Pushes {
     pub(crate) last: Times,
     /// From the write being sent to its answer.
     pub(crate) writes: Times,
-    /// The server's time on processors, for all of them.
-    pub(crate) cpu: Duration,
-    /// From the first push until the last has settled.
-    pub(crate) span: Duration,
+    /// From the write being sent until the server knew of the last client, where it was asked.
+    pub(crate) known: Times,
+    /// The server's time on processors, for all of them, beyond what it takes with nothing to push.
+    pub(crate) cpu: f64,
+    /// The same of this process: what the clients took of the machine.
+    pub(crate) clients_cpu: f64,
     pub(crate) read_bytes: u64,
     pub(crate) deliveries: usize,
 }
@@ -38,15 +45,21 @@ impl Pushes {
         self.from_answer.append(&other.from_answer);
         self.last.append(&other.last);
         self.writes.append(&other.writes);
+        self.known.append(&other.known);
         self.cpu += other.cpu;
-        self.span += other.span;
+        self.clients_cpu += other.clients_cpu;
         self.read_bytes += other.read_bytes;
         self.deliveries += other.deliveries;
     }
 
     /// The server's time on processors for one delivery, in microseconds.
     pub(crate) fn cpu_micros(&self) -> f64 {
-        self.cpu.as_secs_f64() * 1e6 / self.deliveries as f64
+        self.cpu * 1e6 / self.deliveries as f64
+    }
+
+    /// The clients' time on processors for one delivery, in microseconds.
+    pub(crate) fn clients_micros(&self) -> f64 {
+        self.clients_cpu * 1e6 / self.deliveries as f64
     }
 
     /// What a client reads for one delivery.
@@ -55,30 +68,80 @@ impl Pushes {
     }
 }
 
-/// So many pushes, after one that is not counted, to the clients that `reached` names.
-pub(crate) fn push<S: Server + ?Sized>(
+/// Which pushes.
+pub(crate) struct Plan<R> {
+    pub(crate) rounds: usize,
+    pub(crate) settle: Duration,
+    /// Whether a client is to be reached.
+    pub(crate) reached: R,
+}
+
+/// A push to everybody, so many times.
+pub(crate) fn to_all(rounds: usize) -> Plan<impl Fn(usize) -> bool> {
+    Plan {
+        rounds,
+        settle: SETTLE,
+        reached: |_| true,
+    }
+}
+
+/// So many pushes, after one that is not counted.
+pub(crate) fn push<S: Server + ?Sized, R: Fn(usize) -> bool>(
     server: &mut S,
     swarm: &Swarm,
-    rounds: usize,
-    reached: impl Fn(usize) -> bool,
+    plan: &Plan<R>,
     mut write: impl FnMut(&mut S) -> Result<Written>,
 ) -> Result<Pushes> {
+    let Plan {
+        rounds,
+        settle,
+        reached,
+    } = plan;
     let mut pushes = Pushes::default();
-    once(server, swarm, &reached, &mut write, &mut Pushes::default())?;
+    once(server, swarm, reached, &mut write, &mut Pushes::default())?;
     sleep(SETTLE);
+    let idle = idle(server)?;
     let (cpu, read_bytes) = (process::cpu(server.pid())?, swarm.read_bytes());
+    let clients_cpu = process::cpu(std::process::id())?;
     let started = Instant::now();
-    for _ in 0..rounds {
-        once(server, swarm, &reached, &mut write, &mut pushes)?;
-        sleep(SETTLE);
+    for _ in 0..*rounds {
+        once(server, swarm, reached, &mut write, &mut pushes)?;
+        sleep(*settle);
     }
-    pushes.cpu = process::cpu(server.pid())? - cpu;
-    pushes.span = started.elapsed();
+    let used = process::cpu(server.pid())? - cpu;
+    pushes.cpu = used.as_secs_f64() - idle * started.elapsed().as_secs_f64();
+    pushes.clients_cpu = (process::cpu(std::process::id())? - clients_cpu).as_secs_f64();
     pushes.read_bytes = swarm.read_bytes() - read_bytes;
     Ok(pushes)
 }
 
+/// What a server takes for its sessions alone, as a share of one processor.
+fn idle<S: Server + ?Sized>(server: &S) -> Result<f64> {
+    let before = process::cpu(server.pid())?;
+    sleep(IDLE);
+    let used = process::cpu(server.pid())? - before;
+    Ok(used.div_duration_f64(IDLE))
+}
+
+/// [`follow`], with what the server printed if it fails.
 fn once<S: Server + ?Sized>(
+    server: &mut S,
+    swarm: &Swarm,
+    reached: &impl Fn(usize) -> bool,
+    write: &mut impl FnMut(&mut S) -> Result<Written>,
+    pushes: &mut Pushes,
+) -> Result<()> {
+    let followed = follow(server, swarm, reached, write, pushes);
+    followed.map_err(|error| {
+        let printed = server.printed().dump();
+        let lines: Vec<_> = printed.lines().rev().take(PRINTED_LINES).collect();
+        let lines = lines.into_iter().rev().collect::<Vec<_>>().join("\n");
+        format!("{error}; {} printed at last:\n{lines}", server.name()).into()
+    })
+}
+
+/// One push, until the last client has it.
+fn follow<S: Server + ?Sized>(
     server: &mut S,
     swarm: &Swarm,
     reached: &impl Fn(usize) -> bool,
@@ -111,6 +174,9 @@ fn once<S: Server + ?Sized>(
     })?;
     pushes.last.add(last - written.sent);
     pushes.writes.add(written.answered - written.sent);
+    if let Some(known) = written.known {
+        pushes.known.add(known - written.sent);
+    }
     Ok(())
 }
 

@@ -24,7 +24,7 @@ pub(crate) fn service(client: usize, services: usize) -> String {
 }
 
 pub(super) fn hello(client: usize, services: usize, epoch: u64, held: &Held) -> Vec<u8> {
-    let known = held.revision > 0;
+    let known = (held.revision > 0).then_some(&held.incarnation[..]);
     let hello = v1::Hello {
         service: service(client, services),
         instance_id: format!("i-{client:05}"),
@@ -32,7 +32,7 @@ pub(super) fn hello(client: usize, services: usize, epoch: u64, held: &Held) -> 
         version: "1.0.0".into(),
         sdk_version: env!("CARGO_PKG_VERSION").into(),
         schema: SCHEMA,
-        incarnation: known.then(|| held.incarnation.to_vec()).unwrap_or_default(),
+        incarnation: known.unwrap_or_default().to_vec(),
         revision: held.revision,
         digest: held.digest,
         ..v1::Hello::default()
@@ -114,11 +114,12 @@ fn keep(body: &[u8], held: &mut Held) {
 }
 
 /// What a storm of reports is made of: their operations, encoded once for everybody.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Reports(Vec<Vec<u8>>);
 
 impl Reports {
-    /// So many successive reports of so many operations, whose figures grow.
+    /// Reports of so many operations, whose figures grow from each to the next; after so many, they
+    /// begin again.
     pub(crate) fn new(reports: usize, operations: usize) -> Self {
         let encode = |number| {
             let report = v1::StatsReport {
@@ -132,16 +133,16 @@ impl Reports {
         Self((1..=reports as u64).map(encode).collect())
     }
 
-    /// The report of that number, counted from 1; none after the last.
-    pub(crate) fn encode(&self, number: u64) -> Option<Vec<u8>> {
-        let index = usize::try_from(number.checked_sub(1)?).ok()?;
-        let operations = self.0.get(index)?;
+    /// The report of that number, counted from 1.
+    pub(crate) fn encode(&self, number: u64) -> Vec<u8> {
+        let before = usize::try_from(number.saturating_sub(1)).unwrap_or_default();
+        let operations = &self.0[before % self.0.len()];
         let mut report = Vec::with_capacity(operations.len() + 11);
         put_number(&mut report, 1, number);
         report.extend_from_slice(operations);
         let mut request = Vec::with_capacity(report.len() + 11);
         put_bytes(&mut request, STATS_REPORT, &report);
-        Some(request)
+        request
     }
 }
 
@@ -176,17 +177,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reports_are_what_the_contract_says_and_end() {
+    fn reports_are_what_the_contract_says_and_begin_again() {
         let reports = Reports::new(2, 20);
-        let bytes = reports.encode(2).unwrap();
+        let bytes = reports.encode(2);
         let request = v1::ConnectRequest::decode(&bytes[..]).unwrap();
         let Some(Up::StatsReport(report)) = request.message else {
             panic!("{request:?}");
         };
         assert_eq!((report.number, report.operations.len()), (2, 20));
         assert_eq!(report.operations[19], figures(19, 2));
-        assert_eq!(reports.encode(3), None);
-        assert_eq!(reports.encode(0), None);
+        let bytes = reports.encode(4);
+        let again = v1::ConnectRequest::decode(&bytes[..]).unwrap();
+        let Some(Up::StatsReport(again)) = again.message else {
+            panic!("{again:?}");
+        };
+        assert_eq!((again.number, again.operations), (4, report.operations));
     }
 
     #[test]

@@ -1,37 +1,61 @@
 //! A push to everybody, beside a bare stream and etcd's watch, in turns.
+//!
+//! When our server itself knows that everybody has a revision is asked in rounds of its own: whoever
+//! waits has it look through its sessions, which would count as the price of a push.
 
-use tokio::runtime::Handle;
+use std::sync::Arc;
+
+use tokio::runtime::Runtime;
 
 use super::Findings;
 use crate::Result;
 use crate::effort::Effort;
 use crate::plot::Curve;
 use crate::report::{Hold, Row};
-use crate::rounds::{self, Pushes};
-use crate::servers::{Bare, Etcd, Ours, Server};
+use crate::rounds::{self, Pushes, to_all};
+use crate::servers::{Bare, Etcd, Ours, Proof, Server, Written};
 use crate::swarm::Swarm;
 
-pub(crate) fn measure(runtime: &Handle, effort: &Effort) -> Result<Findings> {
-    let mut servers: [Box<dyn Server>; 3] = [
-        Box::new(Ours::start(runtime)?),
-        Box::new(Bare::start()?),
-        Box::new(Etcd::start(runtime)?),
-    ];
+pub(crate) fn measure(runtime: &Arc<Runtime>, effort: &Effort) -> Result<Findings> {
+    let mut ours = Ours::start(runtime)?;
+    let mut bare = Bare::start()?;
+    let mut etcd = Etcd::start(runtime)?;
+    let mut servers: [&mut dyn Server; 3] = [&mut ours, &mut bare, &mut etcd];
     let mut pushes: [Pushes; 3] = Default::default();
     for _ in 0..effort.turns {
         for (server, pushes) in servers.iter_mut().zip(&mut pushes) {
-            let server = &mut **server;
+            let server: &mut dyn Server = *server;
             let swarm = Swarm::open(server.addr(), server.dialect(), effort.sessions)?;
-            let turn = rounds::push(server, &swarm, effort.rounds, |_| true, Server::push)?;
+            let turn = rounds::push(server, &swarm, &to_all(effort.rounds), Server::push)?;
             pushes.append(&turn);
         }
     }
     let curves = servers.iter().zip(&pushes);
     let curves = curves.map(|(server, pushes)| Curve::new(server.name(), &pushes.from_sent));
-    Ok(Findings {
-        curves: curves.collect(),
-        rows: rows(&pushes),
-    })
+    let curves = curves.collect();
+    let mut rows = rows(&pushes);
+    rows.extend(known(runtime, &mut ours, effort)?);
+    Ok(Findings { rows, curves })
+}
+
+/// Pushes that the server is asked about as soon as it has answered the write.
+fn known(runtime: &Arc<Runtime>, ours: &mut Ours, effort: &Effort) -> Result<Vec<Row>> {
+    let swarm = Swarm::open(ours.addr(), ours.dialect(), effort.sessions)?;
+    let mut proof = Proof::connect(runtime, ours.addr())?;
+    let plan = to_all(effort.turns * effort.rounds);
+    let pushes = rounds::push(ours, &swarm, &plan, |ours| {
+        let written = ours.push()?;
+        let known = Some(proof.reached(written.revision)?);
+        Ok(Written { known, ..written })
+    })?;
+    let row = |what: &str, value| Row::new(format!("all: fusebox, {what}"), value, "ms");
+    let Pushes { known, last, .. } = &pushes;
+    Ok(vec![
+        row("known by the server, p50", known.percentile(50)),
+        row("known by the server, p99", known.percentile(99)),
+        row("last client of these pushes, p50", last.percentile(50)),
+        row("last client of these pushes, p99", last.percentile(99)),
+    ])
 }
 
 fn rows([ours, bare, etcd]: &[Pushes; 3]) -> Vec<Row> {
@@ -88,6 +112,11 @@ fn figures(name: &str, pushes: &Pushes) -> Vec<Row> {
         row("write answered, p50", writes.percentile(50), "ms"),
         row("write answered, longest", writes.longest(), "ms"),
         row("processor time per delivery", pushes.cpu_micros(), "us"),
+        row(
+            "the clients' processor time per delivery",
+            pushes.clients_micros(),
+            "us",
+        ),
         row("bytes read per delivery", pushes.bytes(), "B"),
     ]
 }

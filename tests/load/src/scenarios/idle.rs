@@ -1,9 +1,10 @@
 //! What a session weighs that has nothing to do.
 
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
+use tokio::runtime::Runtime;
 
 use super::Findings;
 use crate::effort::Effort;
@@ -15,7 +16,7 @@ use crate::{Result, process};
 /// A measured pause: what opening took is given back in it, as far as it ever is.
 const SETTLE: Duration = Duration::from_secs(3);
 
-pub(crate) fn measure(runtime: &Handle, effort: &Effort) -> Result<Findings> {
+pub(crate) fn measure(runtime: &Arc<Runtime>, effort: &Effort) -> Result<Findings> {
     let ours = per_session(&mut Ours::start(runtime)?, effort)?;
     let bare = per_session(&mut Bare::start()?, effort)?;
     let etcd = per_session(&mut Etcd::start(runtime)?, effort)?;

@@ -9,7 +9,9 @@ pub(crate) mod reports;
 pub(crate) mod restart;
 pub(crate) mod write;
 
-use tokio::runtime::Handle;
+use std::sync::Arc;
+
+use tokio::runtime::Runtime;
 
 use crate::Result;
 use crate::effort::Effort;
@@ -31,7 +33,7 @@ impl From<Vec<Row>> for Findings {
     }
 }
 
-type Measure = fn(&Handle, &Effort) -> Result<Findings>;
+type Measure = fn(&Arc<Runtime>, &Effort) -> Result<Findings>;
 
 /// All of them, in the order of the report.
 pub(crate) const SCENARIOS: &[(&str, Measure)] = &[

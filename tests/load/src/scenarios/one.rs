@@ -1,25 +1,29 @@
 //! A push to one service in a hundred: who is woken, and what that costs.
 
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
+use tokio::runtime::Runtime;
 
 use super::Findings;
+use crate::Result;
 use crate::dialect::service;
 use crate::effort::Effort;
 use crate::report::{Hold, Row};
-use crate::rounds::{self, Pushes};
+use crate::rounds::{self, Plan, Pushes, to_all};
 use crate::servers::{Ours, SERVICES, Server, Target};
 use crate::swarm::{Swarm, What};
-use crate::{Result, process};
 
 /// The service that is written about.
 const CHOSEN: usize = 42;
+/// So many pushes to one service for each to all.
+const MANY: usize = 20;
+const SHORT_SETTLE: Duration = Duration::from_millis(20);
 /// Within this a client that should not have been woken would have said so.
 const LATE: Duration = Duration::from_secs(2);
 
-pub(crate) fn measure(runtime: &Handle, effort: &Effort) -> Result<Findings> {
+pub(crate) fn measure(runtime: &Arc<Runtime>, effort: &Effort) -> Result<Findings> {
     let mut ours = Ours::start(runtime)?;
     let target = Target::Service(CHOSEN);
     ours.write(target)?;
@@ -31,13 +35,15 @@ pub(crate) fn measure(runtime: &Handle, effort: &Effort) -> Result<Findings> {
         .count();
 
     let woken = woken(&mut ours, &swarm)?;
-    let idle = idle(&ours)?;
-    let rounds = effort.rounds * effort.turns;
-    let all = rounds::push(&mut ours, &swarm, rounds, |_| true, Server::push)?;
-    let one = rounds::push(&mut ours, &swarm, rounds, chosen, |ours| ours.write(target))?;
-
-    let cpu = |pushes: &Pushes| (pushes.cpu.as_secs_f64() - idle * pushes.span.as_secs_f64()) * 1e3;
-    let per_push = |pushes: &Pushes| cpu(pushes) / rounds as f64;
+    let all = rounds::push(&mut ours, &swarm, &to_all(effort.rounds), Server::push)?;
+    // Each is so short that there must be many for the kernel's clock.
+    let to_one = Plan {
+        rounds: effort.rounds * MANY,
+        settle: SHORT_SETTLE,
+        reached: chosen,
+    };
+    let one = rounds::push(&mut ours, &swarm, &to_one, |ours| ours.write(target))?;
+    let per_push = |pushes: &Pushes| pushes.cpu * 1e3 / pushes.last.len() as f64;
     Ok(vec![
         Row::new(
             "one: sessions woken by a write to one service in 100",
@@ -67,12 +73,4 @@ fn woken(ours: &mut Ours, swarm: &Swarm) -> Result<usize> {
         .pending()
         .filter(|event| matches!(event.what, What::Applied { .. }));
     Ok(applied.count())
-}
-
-/// What the server takes with nothing to push, as a share of one processor.
-fn idle(ours: &Ours) -> Result<f64> {
-    let before = process::cpu(ours.pid())?;
-    sleep(LATE);
-    let used = process::cpu(ours.pid())? - before;
-    Ok(used.div_duration_f64(LATE))
 }

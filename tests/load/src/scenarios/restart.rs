@@ -1,9 +1,10 @@
 //! A server that ends and comes back: when everybody is back, and whether anybody is sent again what
 //! it has.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Handle;
+use tokio::runtime::Runtime;
 
 use super::Findings;
 use crate::Result;
@@ -23,7 +24,7 @@ enum Ending {
     Killed,
 }
 
-pub(crate) fn measure(runtime: &Handle, effort: &Effort) -> Result<Findings> {
+pub(crate) fn measure(runtime: &Arc<Runtime>, effort: &Effort) -> Result<Findings> {
     let mut ours = Ours::start(runtime)?;
     let swarm = Swarm::open(ours.addr(), ours.dialect(), effort.sessions)?;
     swarm.tell(Command::Return(true))?;

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use fusebox_tests::lines::Lines;
 use fusebox_tests::ports;
 use fusebox_tests::process::{Process, hermetic};
 use tokio::runtime::Runtime;
@@ -76,6 +77,10 @@ impl Server for Bare {
         Dialect::Bare
     }
 
+    fn printed(&self) -> &Lines {
+        self.process.lines()
+    }
+
     fn push(&mut self) -> Result<Written> {
         self.revision += 1;
         let sent = Instant::now();
@@ -85,6 +90,7 @@ impl Server for Bare {
             revision: self.revision,
             sent,
             answered: Instant::now(),
+            known: None,
         })
     }
 }

@@ -2,20 +2,22 @@
 
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fusebox_tests::lines::Lines;
 use fusebox_tests::process::{Process, hermetic};
 use fusebox_tests::wait::poll;
 use fusebox_tests::{http, ports};
 use tempfile::TempDir;
-use tokio::runtime::Handle;
+use tokio::runtime::Runtime;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 use tonic_prost::ProstCodec;
 
-use super::{PAYLOAD_BYTES, Server, Written};
+use super::{DIES_WITH_US, PAYLOAD_BYTES, Server, Written};
 use crate::Result;
 use crate::dialect::Dialect;
 
@@ -27,20 +29,22 @@ pub(crate) struct Etcd {
     process: Process,
     addr: SocketAddr,
     client: Grpc<Channel>,
-    runtime: Handle,
+    runtime: Arc<Runtime>,
     turn: u64,
     /// Removed after the process.
     _data: TempDir,
 }
 
 impl Etcd {
-    pub(crate) fn start(runtime: &Handle) -> Result<Self> {
+    pub(crate) fn start(runtime: &Arc<Runtime>) -> Result<Self> {
         let data = crate::directory()?;
         let (addr, peers) = (ports::free_addr(), ports::free_addr());
         let (client, peer) = (format!("http://{addr}"), format!("http://{peers}"));
         let cluster = format!("default={peer}");
-        let mut command = Command::new("etcd");
-        hermetic(&mut command).arg("--data-dir").arg(data.path());
+        let [first, words @ ..] = DIES_WITH_US;
+        let mut command = Command::new(first);
+        hermetic(&mut command).args(words).arg("etcd");
+        command.arg("--data-dir").arg(data.path());
         command.args(
             [
                 ["--listen-client-urls", &client],
@@ -61,7 +65,7 @@ impl Etcd {
             process,
             addr,
             client: Grpc::new(channel),
-            runtime: runtime.clone(),
+            runtime: Arc::clone(runtime),
             turn: 0,
             _data: data,
         })
@@ -85,13 +89,16 @@ impl Server for Etcd {
         Dialect::Etcd { key: KEY }
     }
 
+    fn printed(&self) -> &Lines {
+        self.process.lines()
+    }
+
     fn push(&mut self) -> Result<Written> {
         self.turn += 1;
         let mut value = vec![b'x'; PAYLOAD_BYTES];
         value[..8].copy_from_slice(&self.turn.to_be_bytes());
-        let runtime = self.runtime.clone();
         let sent = Instant::now();
-        let answer = runtime.block_on(async {
+        let answer = self.runtime.block_on(async {
             let put = put(&mut self.client, value);
             tokio::time::timeout(PATIENCE, put).await
         });
@@ -101,6 +108,7 @@ impl Server for Etcd {
             revision: answer.header.unwrap_or_default().revision,
             sent,
             answered,
+            known: None,
         })
     }
 }

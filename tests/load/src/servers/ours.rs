@@ -1,40 +1,30 @@
-//! The real `fusebox serve`, and policies written to it.
+//! The real `fusebox serve`, and an operator of it.
 
-use std::error::Error;
+mod policy;
+mod proof;
+mod writer;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use fusebox_proto::v1;
-use fusebox_proto::v1::policy_service_client::PolicyServiceClient;
+use fusebox_tests::lines::Lines;
 use fusebox_tests::server::{Options, Server as Process};
-use prost::Message;
 use tempfile::TempDir;
-use tokio::runtime::Handle;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
-use tonic::Status;
+use tokio::runtime::Runtime;
 use tonic::transport::{Channel, Endpoint};
 
-use super::{PAYLOAD_BYTES, Server, Written};
+use super::{DIES_WITH_US, Server, Written};
 use crate::Result;
-use crate::dialect::{Dialect, service};
+use crate::dialect::Dialect;
+
+pub(crate) use policy::Target;
+pub(crate) use proof::Proof;
+pub(crate) use writer::Writer;
 
 /// The clients are spread over so many services.
 pub(crate) const SERVICES: usize = 100;
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What a snapshot holds beside its policies' own bytes, and a policy beside what its author wrote.
-const FRAME_BYTES: usize = 110;
-
-/// Whom a policy concerns.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Target {
-    /// Every service.
-    All,
-    /// The service of that number.
-    Service(usize),
-}
 
 /// A server of ours, with a directory of its own.
 pub(crate) struct Ours {
@@ -46,9 +36,12 @@ pub(crate) struct Ours {
 
 impl Ours {
     /// Starts one that holds a policy for all already.
-    pub(crate) fn start(runtime: &Handle) -> Result<Self> {
+    pub(crate) fn start(runtime: &Arc<Runtime>) -> Result<Self> {
         let data = crate::directory()?;
-        let options = Options::new().data_dir(data.path()).ready_within(PATIENCE);
+        let options = Options::new()
+            .data_dir(data.path())
+            .inside(DIES_WITH_US.map(Into::into).to_vec())
+            .ready_within(PATIENCE);
         let process = Process::start(options);
         let mut writer = Writer::connect(runtime, process.grpc_addr())?;
         writer.write(Target::All)?;
@@ -63,8 +56,8 @@ impl Ours {
         self.writer.write(target)
     }
 
-    pub(crate) fn writer(&self) -> Writer {
-        self.writer.clone()
+    pub(crate) fn writer(&self) -> &Writer {
+        &self.writer
     }
 
     pub(crate) fn process(&mut self) -> &mut Process {
@@ -89,147 +82,16 @@ impl Server for Ours {
         Dialect::Fusebox { services: SERVICES }
     }
 
+    fn printed(&self) -> &Lines {
+        self.process.lines()
+    }
+
     fn push(&mut self) -> Result<Written> {
         self.write(Target::All)
     }
 }
 
-/// An operator's connection.
-#[derive(Clone)]
-pub(crate) struct Writer {
-    client: PolicyServiceClient<Channel>,
-    runtime: Handle,
-    turn: i32,
-}
-
-impl Writer {
-    fn connect(runtime: &Handle, addr: SocketAddr) -> Result<Self> {
-        let endpoint = Endpoint::from_shared(format!("http://{addr}"))?;
-        let channel = runtime.block_on(endpoint.tcp_nodelay(true).connect())?;
-        Ok(Self {
-            client: PolicyServiceClient::new(channel),
-            runtime: runtime.clone(),
-            turn: 0,
-        })
-    }
-
-    /// Writes, and waits for the answer.
-    pub(crate) fn write(&mut self, target: Target) -> Result<Written> {
-        self.turn += 1;
-        let request = request(target, self.turn);
-        let runtime = self.runtime.clone();
-        let sent = Instant::now();
-        let answer = runtime.block_on(async {
-            let write = self.client.update_policy(request);
-            timeout(PATIENCE, write).await
-        });
-        let answered = Instant::now();
-        let answer = answer.map_err(|_| format!("waited {PATIENCE:?} for a write's answer"))?;
-        let policy = answer?.into_inner().policy;
-        Ok(Written {
-            revision: policy.ok_or("an answer without a policy")?.revision,
-            sent,
-            answered,
-        })
-    }
-
-    /// So many writes, as fast as so many at once go over this connection; the last revision.
-    pub(crate) fn burst(&self, target: Target, writers: usize, writes: usize) -> Result<u64> {
-        let turns = Arc::new(AtomicI32::new(self.turn + 1));
-        let end = self.turn + 1 + i32::try_from(writes)?;
-        let writing = async {
-            let mut tasks = JoinSet::new();
-            for _ in 0..writers {
-                let (mut client, turns) = (self.client.clone(), Arc::clone(&turns));
-                tasks.spawn(async move {
-                    let mut last = 0;
-                    loop {
-                        // Relaxed: only that each turn is somebody's matters.
-                        let turn = turns.fetch_add(1, Ordering::Relaxed);
-                        if turn >= end {
-                            return Ok::<_, Status>(last);
-                        }
-                        let answer = client.update_policy(request(target, turn)).await?;
-                        let policy = answer.into_inner().policy.unwrap_or_default();
-                        last = last.max(policy.revision);
-                    }
-                });
-            }
-            let mut last = 0;
-            while let Some(ended) = tasks.join_next().await {
-                last = last.max(ended??);
-            }
-            Ok::<_, Box<dyn Error>>(last)
-        };
-        let runtime = self.runtime.clone();
-        let written = runtime.block_on(async { timeout(PATIENCE, writing).await });
-        written.map_err(|_| format!("waited {PATIENCE:?} for a burst's answers"))?
-    }
-}
-
-/// A write that differs from the one before by its turn.
-pub(crate) fn request(target: Target, turn: i32) -> v1::UpdatePolicyRequest {
-    v1::UpdatePolicyRequest {
-        policy: Some(policy(target, turn)),
-        allow_missing: true,
-        ..v1::UpdatePolicyRequest::default()
-    }
-}
-
-/// A policy whose snapshot has about [`PAYLOAD_BYTES`].
-fn policy(target: Target, turn: i32) -> v1::Policy {
-    let millis = |millis: i64| prost_types::Duration {
-        seconds: millis / 1000,
-        nanos: i32::try_from(millis % 1000 * 1_000_000).unwrap_or_default(),
-    };
-    let (name, selector) = match target {
-        Target::All => (
-            "for-all".to_owned(),
-            v1::Selector {
-                operation: "*".into(),
-                ..v1::Selector::default()
-            },
-        ),
-        Target::Service(number) => {
-            let service = service(number, SERVICES);
-            (
-                format!("for-{service}"),
-                v1::Selector {
-                    service,
-                    ..v1::Selector::default()
-                },
-            )
-        }
-    };
-    let policy = v1::Policy {
-        namespace: "default".into(),
-        name,
-        owner: "payments-team".into(),
-        priority: turn % 1_000_000,
-        selector: Some(selector),
-        rules: Some(v1::Rules {
-            timeout: Some(v1::Timeout {
-                attempt: Some(millis(800)),
-                overall: Some(millis(3000)),
-            }),
-            retry: Some(v1::Retry {
-                max_attempts: Some(3),
-                base_delay: Some(millis(50)),
-                max_delay: Some(millis(500)),
-                ..v1::Retry::default()
-            }),
-            circuit_breaker: Some(v1::CircuitBreaker {
-                consecutive_failures: Some(5),
-                open_duration: Some(millis(10_000)),
-                ..v1::CircuitBreaker::default()
-            }),
-            ..v1::Rules::default()
-        }),
-        ..v1::Policy::default()
-    };
-    let padding = PAYLOAD_BYTES.saturating_sub(policy.encoded_len() + FRAME_BYTES);
-    v1::Policy {
-        description: "x".repeat(padding),
-        ..policy
-    }
+fn connect(runtime: &Runtime, addr: SocketAddr) -> Result<Channel> {
+    let endpoint = Endpoint::from_shared(format!("http://{addr}"))?;
+    Ok(runtime.block_on(endpoint.tcp_nodelay(true).connect())?)
 }

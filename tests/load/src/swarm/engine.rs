@@ -1,4 +1,6 @@
-//! The clients' one thread: sockets that are ready, commands, and what is due.
+//! The clients' one thread: sockets that are ready, and commands. What is due is in [`due`].
+
+mod due;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -8,23 +10,20 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Poll, Token, Waker};
 
-use super::session::{Client, Part, Session};
+use due::Round;
+
+use super::session::{Client, Part};
 use super::{Command, Event, Tally, What};
 use crate::Result;
-use crate::dialect::{Dialect, HEARTBEAT, Heard, Reports};
+use crate::dialect::{Dialect, Heard, Reports};
 use crate::http2::opening;
 
 /// Sockets that are looked at in one turn.
 const EVENTS: usize = 1024;
 /// The longest that anything due waits.
 const TICK: Duration = Duration::from_millis(10);
-/// Clients that dial at once when all of them come in.
-const DIALLING: usize = 256;
-/// The pauses between two dials of a client, as the SDK draws them.
-const RECONNECT_BASE: Duration = Duration::from_millis(100);
-const RECONNECT_MAX: Duration = Duration::from_secs(10);
 const WAKER: Token = Token(usize::MAX);
 
 pub(super) struct Engine {
@@ -46,42 +45,9 @@ pub(super) struct Engine {
     returning: bool,
     pauses: BinaryHeap<Reverse<(Instant, usize)>>,
     beats: Option<Round>,
-    reports: Option<(Round, Reports)>,
+    reporting: Option<Round>,
+    reports: Reports,
     stopped: bool,
-}
-
-/// Everybody in turn, once in so long.
-struct Round {
-    since: Instant,
-    every: Duration,
-    clients: usize,
-    done: usize,
-}
-
-impl Round {
-    fn new(every: Duration, clients: usize) -> Self {
-        Self {
-            since: Instant::now(),
-            every,
-            clients,
-            done: 0,
-        }
-    }
-
-    /// Whose turn it is by now.
-    fn due(&mut self) -> impl Iterator<Item = usize> + use<> {
-        let turns = self.since.elapsed().div_duration_f64(self.every);
-        // Positive, and far below the limits of either.
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "see above"
-        )]
-        let until = (turns * self.clients as f64) as usize;
-        let clients = self.clients;
-        let from = std::mem::replace(&mut self.done, until);
-        (from..until).map(move |turn| turn % clients)
-    }
 }
 
 impl Engine {
@@ -119,7 +85,8 @@ impl Engine {
             returning: false,
             pauses: BinaryHeap::new(),
             beats: None,
-            reports: None,
+            reporting: None,
+            reports: Reports::default(),
             stopped: false,
         })
     }
@@ -231,7 +198,8 @@ impl Engine {
             Part::Head if dialect.is_in_by_head() => heard.push(Heard::In { beat: None }),
             Part::Head => {}
             Part::Message(message) => heard.push(dialect.hear(message, held)),
-            Part::Ended(reason) => ended = Some(reason),
+            // A reset follows the end that it belongs to: the first is the reason.
+            Part::Ended(reason) => ended = ended.or(Some(reason)),
         });
         if !reply.is_empty() {
             session.send(&reply)?;
@@ -239,6 +207,8 @@ impl Engine {
         for heard in heard {
             self.heard(client, heard)?;
         }
+        // The windows may have grown.
+        self.speak(client)?;
         match ended {
             Some(reason) => Err(io::Error::other(reason)),
             None => Ok(()),
@@ -292,11 +262,7 @@ impl Engine {
         ) else {
             return Ok(());
         };
-        if session.say(&ack)? {
-            Ok(())
-        } else {
-            Err(io::Error::other("no window for an acknowledgement"))
-        }
+        session.say(&ack)
     }
 
     fn entered(&mut self, client: usize) {
@@ -330,19 +296,6 @@ impl Engine {
         }
     }
 
-    /// Full jitter, as the SDK does; after a delay that the server asked for, that one.
-    fn pause(&mut self, client: usize, delay: Option<Duration>) {
-        let failures = &mut self.clients[client].failures;
-        let longest = RECONNECT_BASE
-            .saturating_mul(1 << (*failures).min(16))
-            .min(RECONNECT_MAX);
-        *failures += 1;
-        let random = getrandom::u32().unwrap_or_default();
-        let pause = longest.mul_f64(f64::from(random) / f64::from(u32::MAX));
-        let pause = delay.unwrap_or(pause);
-        self.pauses.push(Reverse((Instant::now() + pause, client)));
-    }
-
     fn note(&mut self, client: usize, what: What) {
         let at = Instant::now();
         self.batch.push(Event { client, at, what });
@@ -357,7 +310,10 @@ impl Engine {
                     clients,
                     every,
                     reports,
-                } => self.reports = Some((Round::new(every, clients), reports)),
+                } => {
+                    self.reporting = Some(Round::new(every, clients));
+                    self.reports = reports;
+                }
                 Command::Stop => self.stopped = true,
             }
         }
@@ -372,81 +328,5 @@ impl Engine {
                 self.settle(client, read);
             }
         }
-    }
-
-    fn act(&mut self) {
-        while self.dialled < self.clients.len() && self.dialling < DIALLING {
-            self.dialling += 1;
-            self.dial(self.dialled);
-            self.dialled += 1;
-        }
-        let now = Instant::now();
-        while let Some(&Reverse((due, client))) = self.pauses.peek()
-            && due <= now
-        {
-            self.pauses.pop();
-            self.dial(client);
-        }
-        self.beat();
-        self.report();
-    }
-
-    fn dial(&mut self, client: usize) {
-        let dialled = Session::dial(self.addr, client).and_then(|mut session| {
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            let registry = self.poll.registry();
-            registry.register(session.stream(), Token(client), interest)?;
-            Ok(session)
-        });
-        match dialled {
-            Ok(session) => self.clients[client].session = Some(session),
-            Err(_) if self.returning => self.pause(client, None),
-            Err(error) => {
-                let reason = format!("cannot dial: {error}");
-                self.note(client, What::Ended { reason });
-            }
-        }
-    }
-
-    fn beat(&mut self) {
-        let Some(due) = self.beats.as_mut().map(Round::due) else {
-            return;
-        };
-        for client in due {
-            if let Some(session) = self.session_inside(client) {
-                let said = session.say(HEARTBEAT).map(drop);
-                self.settle(client, said);
-            }
-        }
-    }
-
-    fn report(&mut self) {
-        let Some((mut round, reports)) = self.reports.take() else {
-            return;
-        };
-        let mut more = true;
-        for client in round.due() {
-            let Some(session) = self.session_inside(client) else {
-                continue;
-            };
-            let Some(report) = reports.encode(session.report) else {
-                more = false;
-                continue;
-            };
-            let said = session.say(&report);
-            if let Ok(true) = said {
-                session.report += 1;
-                Tally::add(&self.tally.reports, 1);
-            } else {
-                Tally::add(&self.tally.held_back, 1);
-            }
-            self.settle(client, said.map(drop));
-        }
-        self.reports = more.then_some((round, reports));
-    }
-
-    fn session_inside(&mut self, client: usize) -> Option<&mut Session> {
-        let session = self.clients[client].session.as_mut();
-        session.filter(|session| session.is_in)
     }
 }

@@ -49,7 +49,7 @@ pub(crate) enum Command {
     Freeze { clients: usize, frozen: bool },
     /// Whoever loses its session comes back, or not.
     Return(bool),
-    /// The first so many report, each once in so long, until the reports are used up.
+    /// The first so many report from now on, each once in so long.
     Report {
         clients: usize,
         every: Duration,
@@ -73,11 +73,24 @@ pub(crate) struct Swarm {
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     read_bytes: AtomicU64,
-    reports: AtomicU64,
-    /// Reports that the server said it absorbed.
+    /// Reports by where they are; see [`Reported`].
+    due: AtomicU64,
+    skipped: AtomicU64,
+    sent: AtomicU64,
     absorbed: AtomicU64,
-    /// Reports that the server's window had no room for.
-    held_back: AtomicU64,
+}
+
+/// How many reports came how far.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reported {
+    /// That it was time for.
+    pub(crate) due: u64,
+    /// Of these, not made: as many waited as may.
+    pub(crate) skipped: u64,
+    /// Of these, that the server's windows had room for.
+    pub(crate) sent: u64,
+    /// Of these, that the server said it absorbed.
+    pub(crate) absorbed: u64,
 }
 
 impl Tally {
@@ -134,17 +147,16 @@ impl Swarm {
         self.tally.read_bytes.load(Ordering::Relaxed)
     }
 
-    /// Reports so far: sent, held back because the server's window had no room, and absorbed.
-    pub(crate) fn reports(&self) -> (u64, u64, u64) {
-        let Tally {
-            reports,
-            held_back,
-            absorbed,
-            ..
-        } = &*self.tally;
-        let [reports, held_back, absorbed] =
-            [reports, held_back, absorbed].map(|counter| counter.load(Ordering::Relaxed));
-        (reports, held_back, absorbed)
+    /// Reports so far.
+    pub(crate) fn reports(&self) -> Reported {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let tally = &self.tally;
+        Reported {
+            due: count(&tally.due),
+            skipped: count(&tally.skipped),
+            sent: count(&tally.sent),
+            absorbed: count(&tally.absorbed),
+        }
     }
 
     /// Hands over what happens until `enough` says so.

@@ -1,5 +1,6 @@
 //! One client: its connection, what it has read in part, and what it could not write yet.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -7,7 +8,7 @@ use mio::net::TcpStream;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::Result;
-use crate::dialect::Held;
+use crate::dialect::{Held, Reports};
 use crate::http2::frame::{self, Frame};
 use crate::http2::message::{self, Assembly};
 use crate::http2::opening::DEFAULT_WINDOW;
@@ -17,21 +18,32 @@ use crate::http2::window::Windows;
 const CLIENTS_PER_ADDRESS: usize = 1000;
 /// What may wait for a server that does not read.
 const MAX_UNSENT_BYTES: usize = 256 * 1024;
+/// Messages that may wait for the server's windows, as many as the SDK lets wait.
+const OUTBOX: usize = 256;
 
 /// A connection with one stream.
 pub(super) struct Session {
     stream: TcpStream,
     input: Vec<u8>,
     unsent: Vec<u8>,
+    /// What waits for the windows, in order: an acknowledgement behind the reports before it.
+    outbox: VecDeque<Saying>,
     pub(super) windows: Windows,
     assembly: Assembly,
     pub(super) connected: bool,
     /// The server has said that this client is in.
     pub(super) is_in: bool,
     /// The next report's number.
-    pub(super) report: u64,
+    report: u64,
     /// The last report that the server absorbed.
     pub(super) absorbed: u64,
+}
+
+/// Something that waits to be said.
+enum Saying {
+    Message(Vec<u8>),
+    /// The report of that number, which is not made before it can go.
+    Report(u64),
 }
 
 /// What a stretch of input was.
@@ -61,6 +73,7 @@ impl Session {
             stream: TcpStream::from_std(socket.into()),
             input: Vec::new(),
             unsent: Vec::new(),
+            outbox: VecDeque::new(),
             windows: Windows::default(),
             assembly: Assembly::default(),
             connected: false,
@@ -82,8 +95,44 @@ impl Session {
         }
     }
 
+    /// Sends a message, now or as soon as it is its turn and the windows have room for it.
+    pub(super) fn say(&mut self, message: &[u8]) -> io::Result<()> {
+        if !self.outbox.is_empty() || !self.try_say(message)? {
+            self.outbox.push_back(Saying::Message(message.to_vec()));
+        }
+        Ok(())
+    }
+
+    /// Has the next report wait for its turn; whether there was room for it.
+    pub(super) fn report(&mut self) -> bool {
+        let has_room = self.outbox.len() < OUTBOX;
+        if has_room {
+            self.outbox.push_back(Saying::Report(self.report));
+            self.report += 1;
+        }
+        has_room
+    }
+
+    /// Sends what waits, as far as the windows have room; how many reports that was.
+    pub(super) fn speak(&mut self, reports: &Reports) -> io::Result<u64> {
+        let mut sent = 0;
+        while let Some(saying) = self.outbox.pop_front() {
+            let is_report = matches!(saying, Saying::Report(_));
+            let said = match &saying {
+                Saying::Message(message) => self.try_say(message)?,
+                Saying::Report(number) => self.try_say(&reports.encode(*number))?,
+            };
+            if !said {
+                self.outbox.push_front(saying);
+                break;
+            }
+            sent += u64::from(is_report);
+        }
+        Ok(sent)
+    }
+
     /// Sends a message, if the windows have room for it; whether they had.
-    pub(super) fn say(&mut self, message: &[u8]) -> io::Result<bool> {
+    fn try_say(&mut self, message: &[u8]) -> io::Result<bool> {
         let mut out = Vec::with_capacity(message.len() + 16);
         if !self.windows.take(message::put(&mut out, message)) {
             return Ok(false);
