@@ -419,11 +419,12 @@ async fn who_says_more_than_a_session_may_is_read_no_faster_and_loses_nothing() 
     let server = Server::start().await;
     let mut peer = Peer::of(&server, "checkout").await;
     peer.apply().await;
-    for _ in 0..12_000 {
+    // Told often enough that what is said meanwhile cannot make up for it.
+    while server.trouble("flood") == 0 {
         peer.say(Up::Heartbeat(v1::Heartbeat {})).await;
+        tokio::task::yield_now().await;
     }
     peer.settle(1).await;
-    assert!(server.trouble("flood") > 0);
     server.put(policy("a", "checkout")).await;
     assert_eq!(names(&peer.apply().await), ["a"]);
 }
