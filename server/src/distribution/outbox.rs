@@ -179,6 +179,10 @@ impl State {
     fn close(&mut self, end: End) {
         if matches!(self.end, Ending::Open) {
             self.end = Ending::Closed(end);
+            // Nobody watches over who reads any more, and nothing is to wait for it.
+            self.frames
+                .iter_mut()
+                .for_each(|(_, permit)| *permit = None);
             self.wake();
         }
     }
@@ -301,5 +305,18 @@ mod tests {
         outbox.flush();
         assert_eq!(permits.available_permits(), 1);
         assert!(outbox.owes());
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_outlives_its_session_unread_keeps_no_permit() {
+        let permits = Arc::new(Semaphore::new(1));
+        let permit = Arc::clone(&permits).try_acquire_owned().unwrap();
+        let (mut outbox, outgoing, _) = queue();
+        outbox.owe_snapshot(Frame::heartbeat(), Some(permit));
+        outbox.flush();
+        outbox.close(End::Superseded);
+        assert_eq!(permits.available_permits(), 1);
+        let all: Vec<_> = outgoing.collect().await;
+        assert_eq!(all, [Ok(Frame::heartbeat()), Err(End::Superseded)]);
     }
 }
