@@ -26,6 +26,11 @@ pub fn caller() -> PathBuf {
     find("FUSEBOX_TEST_CALLER", "caller", beside_tests("caller"))
 }
 
+/// The load harness, `load`.
+pub fn load() -> PathBuf {
+    find("FUSEBOX_TEST_LOAD", "load", beside_tests("load"))
+}
+
 fn tool(variable: &str, name: &str) -> PathBuf {
     let installed = Path::new("../test-tools/venv/bin").join(name);
     find(variable, name, beside_tests(installed))

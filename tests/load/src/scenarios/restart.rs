@@ -38,6 +38,8 @@ pub(crate) fn measure(runtime: &Arc<Runtime>, effort: &Effort) -> Result<Finding
             row("ready again", back.ready.as_secs_f64(), "s"),
             row("half of all back", back.half.as_secs_f64(), "s"),
             row("all back", back.all.as_secs_f64(), "s").held_to(Hold::AtMost(10.0)),
+            row("sessions back", back.sessions as f64, "")
+                .held_to(Hold::Exactly(swarm.clients() as f64)),
             row("snapshots sent again", back.snapshots as f64, "").held_to(Hold::AtMost(0.0)),
         ]);
     }
@@ -50,6 +52,7 @@ struct Back {
     ready: Duration,
     half: Duration,
     all: Duration,
+    sessions: usize,
     snapshots: usize,
 }
 
@@ -87,6 +90,7 @@ fn restart(ours: &mut Ours, swarm: &Swarm, ending: Ending) -> Result<Back> {
         ready,
         half: times.get(times.len() / 2).copied().unwrap_or_default(),
         all,
+        sessions: times.len(),
         snapshots,
     })
 }
