@@ -75,8 +75,9 @@ pub const HELLO_WITHIN: Duration = Duration::from_secs(5);
 pub const DRAIN_WITHIN: Duration = Duration::from_secs(30);
 /// Over how long the processes of a server that stops come back.
 pub const DRAIN_SPREAD: Duration = Duration::from_secs(2);
-/// For how long after a start processes that knew this server before may be on their way back.
-pub const RECONNECT_WINDOW: Duration = Duration::from_secs(10);
+/// For how long after a start processes that knew this server before may be on their way back: the
+/// longest pause of an SDK before it tries again, and half of that for the way.
+pub const RECONNECT_WINDOW: Duration = Duration::from_secs(15);
 
 /// How often the two ends of a session speak, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
