@@ -48,7 +48,7 @@ impl Round {
             clippy::cast_sign_loss,
             reason = "see above"
         )]
-        let until = ((turns * self.clients as f64) as usize).min(self.done + most);
+        let until = ((turns * self.clients as f64) as usize).min(self.done.saturating_add(most));
         let clients = self.clients;
         let from = std::mem::replace(&mut self.done, until);
         (from..until).map(move |turn| turn % clients)
@@ -98,11 +98,7 @@ impl Engine {
     }
 
     fn beat(&mut self) {
-        let Some(due) = self
-            .beats
-            .as_mut()
-            .map(|beats| beats.due(usize::MAX - beats.done))
-        else {
+        let Some(due) = self.beats.as_mut().map(|beats| beats.due(usize::MAX)) else {
             return;
         };
         for client in due {
