@@ -123,21 +123,27 @@ fn run(args: &Args) -> Result<()> {
     let chosen = SCENARIOS
         .iter()
         .filter(|(name, _)| only.is_none_or(|only| only == *name));
-    let mut all = Findings::default();
+    let (mut all, mut failures) = (Findings::default(), Vec::new());
     for (name, measure) in chosen {
         eprintln!("load: {name}, {} sessions", effort.sessions);
-        let findings = measure(&runtime, &effort);
-        let findings = findings.map_err(|error| format!("{name}: {error}"))?;
-        // Each at once, so that a run that fails later has not been in vain.
-        eprint!("{}", report::table(&findings.rows));
-        all.rows.extend(findings.rows);
-        all.curves.extend(findings.curves);
+        match measure(&runtime, &effort) {
+            Ok(findings) => {
+                eprint!("{}", report::table(&findings.rows));
+                all.rows.extend(findings.rows);
+                all.curves.extend(findings.curves);
+            }
+            // The others' figures are none the worse for it.
+            Err(error) => failures.push(format!("{name}: {error}")),
+        }
     }
     print!("{}", report::table(&all.rows));
-    match &args.json {
-        Some(path) => write(path, &effort, &all),
-        None => Ok(()),
+    if let Some(path) = &args.json {
+        write(path, &effort, &all)?;
     }
+    if failures.is_empty() {
+        return Ok(());
+    }
+    Err(failures.join("\n").into())
 }
 
 fn write(path: &std::path::Path, effort: &Effort, all: &Findings) -> Result<()> {

@@ -78,6 +78,8 @@ pub(crate) struct Tally {
     skipped: AtomicU64,
     sent: AtomicU64,
     absorbed: AtomicU64,
+    /// By how much the clients themselves were late with a report, at most.
+    late_micros: AtomicU64,
 }
 
 /// How many reports came how far.
@@ -91,12 +93,19 @@ pub(crate) struct Reported {
     pub(crate) sent: u64,
     /// Of these, that the server said it absorbed.
     pub(crate) absorbed: u64,
+    /// By how much the clients themselves were late with one, at most, in microseconds.
+    pub(crate) late_micros: u64,
 }
 
 impl Tally {
     // Relaxed throughout: each is a count of its own, read after what it counts was heard of.
     fn add(counter: &AtomicU64, more: u64) {
         counter.fetch_add(more, Ordering::Relaxed);
+    }
+
+    fn late(&self, by: Duration) {
+        let micros = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
+        self.late_micros.fetch_max(micros, Ordering::Relaxed);
     }
 }
 
@@ -156,6 +165,7 @@ impl Swarm {
             skipped: count(&tally.skipped),
             sent: count(&tally.sent),
             absorbed: count(&tally.absorbed),
+            late_micros: count(&tally.late_micros),
         }
     }
 

@@ -17,6 +17,10 @@ const DIALLING: usize = 256;
 const RECONNECT_BASE: Duration = Duration::from_millis(100);
 const RECONNECT_MAX: Duration = Duration::from_secs(10);
 
+/// Reports that are made before sockets are looked at again: who reads late would find the server
+/// slow.
+const REPORTS_AT_ONCE: usize = 200;
+
 /// Everybody in turn, once in so long.
 pub(super) struct Round {
     since: Instant,
@@ -35,8 +39,8 @@ impl Round {
         }
     }
 
-    /// Whose turn it is by now.
-    fn due(&mut self) -> impl Iterator<Item = usize> + use<> {
+    /// Whose turn it is by now, or so many of them.
+    fn due(&mut self, most: usize) -> impl Iterator<Item = usize> + use<> {
         let turns = self.since.elapsed().div_duration_f64(self.every);
         // Positive, and far below the limits of either.
         #[expect(
@@ -44,10 +48,16 @@ impl Round {
             clippy::cast_sign_loss,
             reason = "see above"
         )]
-        let until = (turns * self.clients as f64) as usize;
+        let until = ((turns * self.clients as f64) as usize).min(self.done.saturating_add(most));
         let clients = self.clients;
         let from = std::mem::replace(&mut self.done, until);
         (from..until).map(move |turn| turn % clients)
+    }
+
+    /// By how much the next turn is late.
+    fn late(&self) -> Duration {
+        let due = self.every.mul_f64(self.done as f64 / self.clients as f64);
+        self.since.elapsed().saturating_sub(due)
     }
 }
 
@@ -88,7 +98,7 @@ impl Engine {
     }
 
     fn beat(&mut self) {
-        let Some(due) = self.beats.as_mut().map(Round::due) else {
+        let Some(due) = self.beats.as_mut().map(|beats| beats.due(usize::MAX)) else {
             return;
         };
         for client in due {
@@ -102,9 +112,11 @@ impl Engine {
     /// Whether or not the server keeps up, as the SDK does; what finds its session's outbox full is
     /// skipped.
     fn report(&mut self) {
-        let Some(due) = self.reporting.as_mut().map(Round::due) else {
+        let Some(round) = &mut self.reporting else {
             return;
         };
+        let due = round.due(REPORTS_AT_ONCE);
+        self.tally.late(round.late());
         for client in due {
             let Some(session) = self.session_inside(client) else {
                 continue;
