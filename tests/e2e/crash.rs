@@ -67,9 +67,9 @@ fn filled(database: &Path) -> Vec<PathBuf> {
 #[test]
 fn a_database_cut_off_anywhere_is_set_aside_and_nothing_is_missing() {
     let aside = rounds_of(|database, dice| {
-        truncate(&database.join("db"), dice);
+        // Made anew, and killed before anything reached it, it has nothing to lose yet.
         for file in filled(database) {
-            if file.starts_with(database.join("blobs")) {
+            if file.ends_with("db") || file.starts_with(database.join("blobs")) {
                 truncate(&file, dice);
             }
         }
@@ -81,6 +81,9 @@ fn a_database_cut_off_anywhere_is_set_aside_and_nothing_is_missing() {
 fn a_database_with_flipped_bits_is_set_aside_and_nothing_is_missing() {
     let aside = rounds_of(|database, dice| {
         let files = filled(database);
+        if files.is_empty() {
+            return;
+        }
         for _ in 0..=dice.pick(0..4) {
             let file = &files[dice.index(files.len())];
             let length = fs::metadata(file).unwrap().len();
