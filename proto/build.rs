@@ -11,7 +11,8 @@ use std::{env, fs};
 
 use protox::Compiler;
 
-const CONTRACT: [&str; 5] = [
+const CONTRACT: [&str; 6] = [
+    "fusebox/v1/breaker.proto",
     "fusebox/v1/policy.proto",
     "fusebox/v1/policy_service.proto",
     "fusebox/v1/statistics.proto",

@@ -134,7 +134,6 @@ fn operation(inner: &Inner) -> OperationHealth {
     let now = clock::now();
     let view = inner.state();
     let plan = &inner.plans.load().plan;
-    let shadow = inner.guard.shadow.state_at(&plan.shadow, now);
     let repeats = plan.max_attempts > 1 || plan.hedge.is_some();
     OperationHealth {
         name: inner.name,
@@ -147,7 +146,7 @@ fn operation(inner: &Inner) -> OperationHealth {
         forced: view
             .forced
             .map(|known| (known.forced.as_state(), known.until.since(now))),
-        shadow: shadow.map(|view| view.state),
+        shadow: inner.shadow_state(now),
         retries_idle: plan.enabled && repeats && !inner.idempotent,
     }
 }

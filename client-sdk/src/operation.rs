@@ -276,6 +276,13 @@ impl Inner {
         self.guard.breaker.state_at(clock::now())
     }
 
+    /// What the breaker in SHADOW does, if a policy has one on trial.
+    pub(crate) fn shadow_state(&self, now: Instant) -> Option<CircuitState> {
+        let plan = &self.plans.load().plan;
+        let view = self.guard.shadow.state_at(&plan.shadow, now);
+        view.map(|view| view.state)
+    }
+
     /// What callers meet. A look is enough while all are let in, or none is.
     fn acting(&self) -> CircuitState {
         let breaker = &self.guard.breaker;

@@ -12,11 +12,12 @@
 //! | [`sync`] | what a server sends to a process, and what that process makes of it |
 //! | [`stats`] | how outcomes are counted in a process and added up over a fleet |
 //!
-//! The leaves ([`time`], [`key`], [`revision`], [`outcome`], [`lane`], [`random`]) are shared words.
+//! The leaves ([`time`], [`key`], [`glob`], [`revision`], [`outcome`], [`lane`], [`random`]) are shared words.
 //! `policy` sees the leaves; `guard` and `sync` see `policy` and the leaves; `stats` sees only the
 //! leaves; `guard`, `sync` and `stats` never see each other.
 
 mod atomics;
+pub mod glob;
 pub mod guard;
 pub mod key;
 pub mod lane;

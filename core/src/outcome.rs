@@ -168,6 +168,38 @@ impl fmt::Display for CircuitState {
     }
 }
 
+/// What an override makes of a breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Forced {
+    /// Refuse everything.
+    Open,
+    /// Admit everything; the breaker goes on counting and deciding for itself meanwhile.
+    Closed,
+}
+
+impl Forced {
+    /// The state that callers meet.
+    pub const fn as_state(self) -> CircuitState {
+        match self {
+            Self::Open => CircuitState::Open,
+            Self::Closed => CircuitState::Closed,
+        }
+    }
+}
+
+/// What a breaker judges by at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BreakerCounts {
+    /// Failures since the last success.
+    pub consecutive_failures: u32,
+    /// Outcomes in its window; 0 if no rule asks for one.
+    pub window_calls: u64,
+    /// Of those, failures.
+    pub window_failures: u64,
+    /// Of those, slow ones, failed or not.
+    pub window_slow: u64,
+}
+
 /// Why a circuit changed its state, with the figures that decided it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {

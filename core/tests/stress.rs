@@ -12,13 +12,13 @@ use std::task::{Context, Waker};
 use std::thread;
 use std::time::Duration;
 
-use fusebox_core::guard::breaker::{Changes, Forced};
+use fusebox_core::guard::breaker::Changes;
 use fusebox_core::guard::{
     Demand, Finding, Gate, Guard, Observation, Override, Plan, Standing, Watch, Way,
 };
 use fusebox_core::key::{Kind, Labels, OperationName, Service};
 use fusebox_core::lane::Lane;
-use fusebox_core::outcome::{Cause, CircuitState, Reason, Transition};
+use fusebox_core::outcome::{Cause, CircuitState, Forced, Reason, Transition};
 use fusebox_core::policy::ratio::{Multiplier, Ratio, Share};
 use fusebox_core::policy::rules::{
     BulkheadLimit, ConcurrencyBounds, HalfOpen, Mode, Quota, RatioTrip, Rules, Trip, Window,

@@ -82,15 +82,19 @@ const BANNED: &[Banned] = &[
 ];
 
 const LEAVES: &[&str] = &[
-    "atomics", "key", "lane", "outcome", "random", "revision", "time",
+    "atomics", "glob", "key", "lane", "outcome", "random", "revision", "time",
 ];
 const POLICY_AND_LEAVES: &[&str] = &[
-    "policy", "atomics", "key", "lane", "outcome", "random", "revision", "time",
+    "policy", "atomics", "glob", "key", "lane", "outcome", "random", "revision", "time",
 ];
 
 const CORE_ROOMS: &[Room] = &[
     Room {
         name: "atomics",
+        sees: LEAVES,
+    },
+    Room {
+        name: "glob",
         sees: LEAVES,
     },
     Room {

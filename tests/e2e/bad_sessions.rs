@@ -232,7 +232,11 @@ fn a_flood_of_reports_costs_others_nothing_and_the_server_little() {
         };
         for number in 1..=14_000 {
             let operations = vec![operation.clone(); 20];
-            let report = Up::StatsReport(v1::StatsReport { number, operations });
+            let report = Up::StatsReport(v1::StatsReport {
+                number,
+                operations,
+                span: None,
+            });
             let message = Some(report);
             if up.blocking_send(v1::ConnectRequest { message }).is_err() {
                 break;

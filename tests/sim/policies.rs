@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use fusebox_core::glob::Glob;
 use fusebox_core::key::{Labels, Namespace, PolicyId, Service};
 use fusebox_core::policy::rules::{BulkheadLimit, Jitter, Rules};
-use fusebox_core::policy::selector::{Glob, Selector};
+use fusebox_core::policy::selector::Selector;
 use fusebox_core::policy::{Draft, Policy};
 use fusebox_core::sync::Audience;
 use fusebox_tests::dice::Dice;

@@ -56,6 +56,7 @@ fn snapshot() -> Result<v1::Snapshot, Box<dyn Error>> {
         name: PolicyName::new(SHADOWED)?,
     };
     Ok(v1::Snapshot {
+        overrides: Vec::new(),
         incarnation: vec![1; 16],
         revision: REVISION,
         digest: Digest::of([(&id, Revision(REVISION))]).0,

@@ -15,6 +15,7 @@ pub(super) fn cache(directory: &Path) -> Cache {
 pub(super) fn good(incarnation: u8, revision: u64) -> Good {
     Good {
         snapshot: v1::Snapshot {
+            overrides: Vec::new(),
             incarnation: vec![incarnation; 16],
             revision,
             digest: Digest::EMPTY.0,

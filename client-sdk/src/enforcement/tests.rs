@@ -3,10 +3,11 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
+use fusebox_core::glob::Glob;
 use fusebox_core::key::{Labels, PolicyId};
 use fusebox_core::outcome::CircuitState;
 use fusebox_core::policy::rules::Rules;
-use fusebox_core::policy::selector::{Glob, Selector};
+use fusebox_core::policy::selector::Selector;
 use fusebox_core::policy::{Draft, Policy};
 use fusebox_core::revision::{Digest, Incarnation, Revision};
 use fusebox_core::sync::{Entry, Received};

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use fusebox_core::key::OperationName;
-use fusebox_core::outcome::CircuitState;
-use fusebox_core::stats::{OperationReport, Totals};
+use fusebox_core::outcome::{BreakerCounts, CircuitState};
+use fusebox_core::revision::Revision;
+use fusebox_core::stats::{ForcedReport, OperationReport, Totals};
+use fusebox_core::time::Instant;
 use fusebox_proto::convert::statistics::report_to_wire;
 use fusebox_proto::v1;
 
@@ -16,6 +18,8 @@ use crate::operation::Inner;
 #[derive(Debug, Default)]
 pub(crate) struct Reports {
     number: u64,
+    /// When the last one was drawn up.
+    last: Instant,
     told: HashMap<OperationName, Told>,
 }
 
@@ -24,6 +28,8 @@ struct Told {
     totals: Totals,
     state: CircuitState,
     last_transition: u64,
+    forced: Option<ForcedReport>,
+    shadow: Option<CircuitState>,
 }
 
 impl Reports {
@@ -38,7 +44,9 @@ impl Reports {
         self.number += 1;
         let news = operations.iter().filter_map(|inner| self.news(inner));
         let news: Vec<_> = news.collect();
-        report_to_wire(self.number, &news)
+        let now = clock::now();
+        let span = now.since(std::mem::replace(&mut self.last, now));
+        report_to_wire(self.number, span, &news)
     }
 
     fn news(&mut self, inner: &Inner) -> Option<OperationReport> {
@@ -52,6 +60,11 @@ impl Reports {
             totals,
             state: view.state,
             last_transition,
+            forced: view.forced.map(|known| ForcedReport {
+                forced: known.forced,
+                by: Revision(known.id),
+            }),
+            shadow: inner.shadow_state(now),
         };
         if self.told.get(&inner.id) == Some(&current) {
             return None;
@@ -62,6 +75,9 @@ impl Reports {
             state: view.state,
             state_age: now.since(view.since),
             last_transition,
+            forced: current.forced,
+            shadow: current.shadow,
+            breaker: BreakerCounts::default(),
         };
         self.told.insert(inner.id.clone(), current);
         Some(report)

@@ -287,6 +287,7 @@ impl Session<'_> {
                     to,
                     cause: cause.to_string(),
                     age: clock::now().since(at),
+                    by: None,
                 };
                 self.send(Up::Transition(transition_to_wire(&report))).await
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fusebox_core::guard::breaker::Forced;
+use fusebox_core::outcome::Forced;
 use fusebox_core::outcome::{Outcome, Reason};
 
 use super::amount::{duration, many, number};

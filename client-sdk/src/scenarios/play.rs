@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fusebox_core::guard::breaker::{Forced, Override};
+use fusebox_core::guard::breaker::Override;
 use fusebox_core::guard::{Standing, Watch};
 use fusebox_core::key::{Labels, OperationName, Service};
+use fusebox_core::outcome::Forced;
 use fusebox_core::policy::rules::{Jitter, Rules};
 use fusebox_core::sync::Replica;
 use fusebox_core::time::Instant;

@@ -6,8 +6,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use fusebox_core::guard::breaker::Forced;
 use fusebox_core::outcome::Again;
+use fusebox_core::outcome::Forced;
 
 use super::amount;
 use super::rules::Said;

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use fusebox_core::glob::Glob;
 use fusebox_core::key::{Labels, PolicyId};
 use fusebox_core::policy::rules::Rules;
-use fusebox_core::policy::selector::{Glob, Selector};
+use fusebox_core::policy::selector::Selector;
 use fusebox_core::policy::{Draft, Policy};
 use fusebox_core::revision::{Digest, Incarnation, Revision};
 use fusebox_core::sync::{Entry, Received, Refusal};

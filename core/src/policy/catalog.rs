@@ -21,7 +21,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::Stored;
-use super::selector::Glob;
+use crate::glob::Glob;
 use crate::key::{Namespace, PolicyId, PolicyName};
 
 type ByName = BTreeMap<PolicyName, Arc<Stored>>;

@@ -13,6 +13,7 @@ pub mod cascade;
 mod catalog;
 pub mod defaults;
 pub mod field;
+pub mod overrides;
 pub mod ratio;
 pub mod rules;
 pub mod selector;

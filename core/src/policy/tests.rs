@@ -4,8 +4,9 @@ use super::cascade::Repair;
 use super::field::Field;
 use super::ratio::Ratio;
 use super::rules::{RatioTrip, Rules, Trip, Window};
-use super::selector::{Glob, Selector};
+use super::selector::Selector;
 use super::*;
+use crate::glob::Glob;
 use crate::key::{Kind, Labels, OperationName, Service};
 
 pub(super) const fn secs(secs: u64) -> Duration {

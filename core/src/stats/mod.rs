@@ -20,8 +20,8 @@ mod recorder;
 mod totals;
 
 pub use fleet::{
-    Filter, Fleet, InstanceFacts, InstanceKey, InstancePage, InstanceQuery, InstanceView, Ledger,
-    Limits, MAX_REFUSED_POLICIES, MAX_TEXT, MAX_TRANSITIONS, OperationDetail,
+    Filter, Fleet, ForcedReport, InstanceFacts, InstanceKey, InstancePage, InstanceQuery,
+    InstanceView, Ledger, Limits, MAX_REFUSED_POLICIES, MAX_TEXT, MAX_TRANSITIONS, OperationDetail,
     OperationInstanceView, OperationKey, OperationReport, OperationView, Rates, Ratio,
     RefusedPolicy, Report, SessionId, StateCounts, TransitionReport, TransitionView,
 };

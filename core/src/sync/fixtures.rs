@@ -5,9 +5,10 @@ use std::time::SystemTime;
 
 use super::history::{Audience, Snapshot};
 use super::replica::{Entry, Known, Received};
+use crate::glob::Glob;
 use crate::key::{Labels, Namespace, PolicyId, Service};
 use crate::policy::rules::Rules;
-use crate::policy::selector::{Glob, Selector};
+use crate::policy::selector::Selector;
 use crate::policy::{Draft, Policy, Stored};
 use crate::revision::{Digest, Incarnation, Revision};
 

@@ -37,6 +37,8 @@ pub fn last_known_good_to_wire<'a>(
         snapshot: Some(snapshot),
         stand_ins: stand_ins.into_iter().map(policy_to_wire).collect(),
         schema,
+        override_time_left: Vec::new(),
+        written: None,
     }
 }
 

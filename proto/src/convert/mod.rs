@@ -9,6 +9,7 @@
 //! | file | converts |
 //! |---|---|
 //! | [`policy`], `rules` | a policy, and a policy as a store holds it |
+//! | [`breaker`] | what operators decide about breakers |
 //! | [`explain`] | which rules an operation ends up with, and why |
 //! | [`mask`] | a partial update, onto what is there |
 //! | [`snapshot`] | what a server sends to a process |
@@ -17,6 +18,7 @@
 //! | [`statistics`] | what a process has counted |
 //! | [`kind`], [`incarnation`], [`time`] | the words they share |
 
+pub mod breaker;
 pub mod explain;
 pub mod incarnation;
 pub mod kind;

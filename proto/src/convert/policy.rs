@@ -1,8 +1,9 @@
 //! Policies: the message an operator writes, and the value that is valid once held.
 
+use fusebox_core::glob::Glob;
 use fusebox_core::key::{Kind, Labels, Namespace, PolicyId, PolicyName};
 use fusebox_core::policy::field::{Field, SCHEMA};
-use fusebox_core::policy::selector::{Glob, Selector};
+use fusebox_core::policy::selector::Selector;
 use fusebox_core::policy::{Draft, Policy, Stored, Violations};
 use fusebox_core::revision::Revision;
 use prost_types::FieldMask;

@@ -38,6 +38,7 @@ pub fn snapshot_to_wire(snapshot: &Snapshot) -> v1::Snapshot {
         revision: snapshot.revision.0,
         digest: snapshot.digest.0,
         policies: policies.map(|stored| stored_to_wire(stored)).collect(),
+        overrides: Vec::new(),
         adopted: snapshot.adopted,
     }
 }

@@ -3,11 +3,14 @@
 //! A report holds one count for each word of core's vocabulary; the tables here are written out, so
 //! that a new outcome or reason does not compile until it has its place on the wire.
 
+use std::time::Duration;
+
 use fusebox_core::key::OperationName;
-use fusebox_core::outcome::{CircuitState, Outcome, Reason};
+use fusebox_core::outcome::{BreakerCounts, CircuitState, Forced, Outcome, Reason};
 use fusebox_core::policy::Violations;
+use fusebox_core::revision::Revision;
 use fusebox_core::stats::{
-    BUCKETS, Counts, Histogram, OperationReport, Report, Totals, TransitionReport,
+    BUCKETS, Counts, ForcedReport, Histogram, OperationReport, Report, Totals, TransitionReport,
 };
 
 use super::text::name;
@@ -19,16 +22,23 @@ pub fn report_from_wire(wire: &v1::StatsReport) -> Result<Report, Violations> {
     let operations = wire.operations.iter();
     Ok(Report {
         from_start: wire.number == 1,
+        span: age_from_wire(wire.span.as_ref()),
         operations: operations
             .map(operation_from_wire)
             .collect::<Result<_, _>>()?,
     })
 }
 
-/// The report's message; `number` counts the process's reports from 1.
-pub fn report_to_wire(number: u64, operations: &[OperationReport]) -> v1::StatsReport {
+/// The report's message; `number` counts the process's reports from 1, `span` is the time since the
+/// one before.
+pub fn report_to_wire(
+    number: u64,
+    span: Duration,
+    operations: &[OperationReport],
+) -> v1::StatsReport {
     v1::StatsReport {
         number,
+        span: Some(duration_to_wire(span)),
         operations: operations.iter().map(operation_to_wire).collect(),
     }
 }
@@ -55,6 +65,9 @@ pub fn operation_from_wire(wire: &v1::OperationStats) -> Result<OperationReport,
             state,
             state_age: age_from_wire(wire.circuit_state_age.as_ref()),
             last_transition: wire.last_transition,
+            forced: forced_from_wire(wire),
+            shadow: state_from_wire(wire.shadow_state),
+            breaker: breaker_from_wire(wire.breaker.as_ref()),
         }),
         _ => Err(found),
     }
@@ -75,7 +88,47 @@ pub fn operation_to_wire(report: &OperationReport) -> v1::OperationStats {
         circuit_state: state_to_wire(report.state).into(),
         circuit_state_age: Some(duration_to_wire(report.state_age)),
         last_transition: report.last_transition,
+        forced_state: optional_state_to_wire(report.forced.map(|it| it.forced.as_state())),
+        override_id: report.forced.map_or(0, |it| it.by.0),
+        shadow_state: optional_state_to_wire(report.shadow),
+        breaker: Some(breaker_to_wire(&report.breaker)),
     }
+}
+
+/// A state that no override can bring about is none.
+fn forced_from_wire(wire: &v1::OperationStats) -> Option<ForcedReport> {
+    let forced = match state_from_wire(wire.forced_state)? {
+        CircuitState::Open => Forced::Open,
+        CircuitState::Closed => Forced::Closed,
+        CircuitState::HalfOpen => return None,
+    };
+    let by = Revision(wire.override_id);
+    Some(ForcedReport { forced, by })
+}
+
+fn breaker_from_wire(wire: Option<&v1::BreakerCounts>) -> BreakerCounts {
+    let wire = wire.copied().unwrap_or_default();
+    BreakerCounts {
+        consecutive_failures: wire.consecutive_failures,
+        window_calls: wire.window_calls,
+        window_failures: wire.window_failures,
+        window_slow: wire.window_slow,
+    }
+}
+
+/// What a breaker judges by, as a message.
+pub fn breaker_to_wire(counts: &BreakerCounts) -> v1::BreakerCounts {
+    v1::BreakerCounts {
+        consecutive_failures: counts.consecutive_failures,
+        window_calls: counts.window_calls,
+        window_failures: counts.window_failures,
+        window_slow: counts.window_slow,
+    }
+}
+
+/// The state's word on the wire, or that there is none.
+pub fn optional_state_to_wire(state: Option<CircuitState>) -> i32 {
+    state.map_or(0, |state| state_to_wire(state).into())
 }
 
 /// A breaker's change of state, or everything that is wrong with it.
@@ -96,6 +149,7 @@ pub fn transition_from_wire(wire: &v1::Transition) -> Result<TransitionReport, V
             to,
             cause: wire.cause.clone(),
             age: age_from_wire(wire.age.as_ref()),
+            by: Some(Revision(wire.override_id)).filter(|&by| by != Revision::ZERO),
         }),
         _ => Err(found),
     }
@@ -110,6 +164,7 @@ pub fn transition_to_wire(transition: &TransitionReport) -> v1::Transition {
         to: state_to_wire(transition.to).into(),
         cause: transition.cause.clone(),
         age: Some(duration_to_wire(transition.age)),
+        override_id: transition.by.unwrap_or_default().0,
     }
 }
 

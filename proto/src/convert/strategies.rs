@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use fusebox_core::glob::Glob;
 use fusebox_core::key::{Kind, Labels, PolicyId};
 use fusebox_core::policy::field::Field;
 use fusebox_core::policy::ratio::{Multiplier, Ratio, Share};
@@ -10,7 +11,7 @@ use fusebox_core::policy::rules::{
     HedgeTrigger, Hedging, Jitter, Mode, Quota, RateLimit, RatioTrip, Retry, RetryBudget, Rules,
     Timeout, Trip, Window,
 };
-use fusebox_core::policy::selector::{Glob, Selector};
+use fusebox_core::policy::selector::Selector;
 use fusebox_core::policy::{Draft, Policy, Stored};
 use fusebox_core::revision::Revision;
 use proptest::option;

@@ -14,8 +14,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use fusebox_core::glob::Glob;
 use fusebox_core::key::{Namespace, PolicyId};
-use fusebox_core::policy::selector::Glob;
 use fusebox_core::policy::{Policy, Stored, Violations};
 use fusebox_core::revision::Revision;
 use fusebox_proto::convert::policy::policy_to_wire;

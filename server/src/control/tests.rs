@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
+use fusebox_core::glob::Glob;
 use fusebox_core::key::{Labels, Namespace};
 use fusebox_core::policy::Draft;
 use fusebox_core::policy::rules::Rules;
-use fusebox_core::policy::selector::{Glob, Selector};
+use fusebox_core::policy::selector::Selector;
 
 use super::*;
 use crate::store::{

@@ -8,9 +8,10 @@
 
 use std::cmp::Ordering;
 
+use fusebox_core::glob::Glob;
 use fusebox_core::policy::field::{Field, Section};
 use fusebox_core::policy::rules::Rules;
-use fusebox_core::policy::selector::{Glob, Selector};
+use fusebox_core::policy::selector::Selector;
 use fusebox_core::policy::{Policy, defaults};
 
 /// Neighbours among which a tie is looked for, so that the cost of a write is bounded.

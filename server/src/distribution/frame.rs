@@ -69,7 +69,10 @@ impl Frame {
 
     /// Reports up to `number` have been absorbed.
     pub(super) fn report_ack(number: u64) -> Self {
-        Self::of(Response::ReportAck(v1::ReportAck { number }))
+        Self::of(Response::ReportAck(v1::ReportAck {
+            number,
+            report_interval: None,
+        }))
     }
 
     /// Go elsewhere, after `delay`.

@@ -34,6 +34,7 @@ pub(super) struct Views {
 const COVERAGE: v1::Coverage = v1::Coverage {
     servers_reporting: 1,
     servers_total: 1,
+    settling: false,
 };
 
 #[tonic::async_trait]
@@ -49,6 +50,7 @@ impl FleetService for Views {
             operations: page::fit(views.iter().take(limit).map(operation_to_wire)),
             coverage: Some(COVERAGE),
             total_size: count(views.len()),
+            next_page_token: String::new(),
         }))
     }
 
@@ -58,6 +60,57 @@ impl FleetService for Views {
     ) -> Result<Response<v1::ListInstancesResponse>, Status> {
         let listed = instances::list(&self.fleet, &self.distribution, request.get_ref());
         listed.map(Response::new)
+    }
+
+    type WatchFleetStream = tokio_stream::Empty<Result<v1::WatchFleetResponse, Status>>;
+
+    async fn watch_fleet(
+        &self,
+        _: Request<v1::WatchFleetRequest>,
+    ) -> Result<Response<Self::WatchFleetStream>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn get_operation(
+        &self,
+        _: Request<v1::GetOperationRequest>,
+    ) -> Result<Response<v1::GetOperationResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn list_transitions(
+        &self,
+        _: Request<v1::ListTransitionsRequest>,
+    ) -> Result<Response<v1::ListTransitionsResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn set_breaker_override(
+        &self,
+        _: Request<v1::SetBreakerOverrideRequest>,
+    ) -> Result<Response<v1::SetBreakerOverrideResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn clear_breaker_override(
+        &self,
+        _: Request<v1::ClearBreakerOverrideRequest>,
+    ) -> Result<Response<v1::ClearBreakerOverrideResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn list_breaker_overrides(
+        &self,
+        _: Request<v1::ListBreakerOverridesRequest>,
+    ) -> Result<Response<v1::ListBreakerOverridesResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn reset_breakers(
+        &self,
+        _: Request<v1::ResetBreakersRequest>,
+    ) -> Result<Response<v1::ResetBreakersResponse>, Status> {
+        Err(Status::unimplemented(""))
     }
 
     type WaitForRevisionStream = wait::Waiting;
@@ -118,6 +171,7 @@ fn operation_to_wire(view: &OperationView) -> v1::OperationStatus {
         calls_total: view.totals.all_calls(),
         refusals_total: view.totals.all_refusals(),
         age: view.age.map(duration_to_wire),
+        ..v1::OperationStatus::default()
     }
 }
 
@@ -127,6 +181,7 @@ fn states_to_wire(counts: StateCounts) -> v1::InstancesByState {
         open: counts.open,
         half_open: counts.half_open,
         stale: counts.stale,
+        ..v1::InstancesByState::default()
     }
 }
 

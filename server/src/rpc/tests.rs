@@ -221,9 +221,19 @@ impl Peer {
     /// Waits until all that was said has been acted upon. Nothing else may be under way.
     async fn settle(&mut self, number: u64) {
         let operations = Vec::new();
-        self.say(Up::StatsReport(v1::StatsReport { number, operations }))
-            .await;
-        assert_eq!(self.hear().await, Down::ReportAck(v1::ReportAck { number }));
+        self.say(Up::StatsReport(v1::StatsReport {
+            number,
+            operations,
+            span: None,
+        }))
+        .await;
+        assert_eq!(
+            self.hear().await,
+            Down::ReportAck(v1::ReportAck {
+                number,
+                report_interval: None,
+            })
+        );
     }
 
     /// What the stream ends with, whatever comes before.

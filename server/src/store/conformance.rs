@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::thread;
 
+use fusebox_core::glob::Glob;
 use fusebox_core::key::{Labels, Namespace, PolicyId};
-use fusebox_core::policy::selector::{Glob, Selector};
+use fusebox_core::policy::selector::Selector;
 use fusebox_core::policy::{Policy, Stored};
 use fusebox_core::revision::Revision;
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use fusebox_core::glob::Glob;
 use fusebox_core::key::{Labels, PolicyId};
 use fusebox_core::policy::rules::Rules;
-use fusebox_core::policy::selector::{Glob, Selector};
+use fusebox_core::policy::selector::Selector;
 use fusebox_core::policy::{Draft, Policy};
 use fusebox_core::revision::Revision;
 

@@ -8,8 +8,8 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use fusebox_core::glob::Glob;
 use fusebox_core::key::{Namespace, PolicyId};
-use fusebox_core::policy::selector::Glob;
 use fusebox_core::policy::{Policy, Stored};
 use fusebox_core::revision::Revision;
 use tokio::sync::broadcast;

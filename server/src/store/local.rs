@@ -8,8 +8,8 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use fusebox_core::glob::Glob;
 use fusebox_core::key::{Namespace, PolicyId};
-use fusebox_core::policy::selector::Glob;
 use fusebox_core::policy::{Policy, Stored};
 use fusebox_core::revision::{Incarnation, Revision};
 use tokio::sync::{oneshot, watch};

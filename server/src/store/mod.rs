@@ -86,8 +86,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use fusebox_core::glob::Glob;
 use fusebox_core::key::{Namespace, PolicyId};
-use fusebox_core::policy::selector::Glob;
 use fusebox_core::policy::{Policy, Stored};
 use fusebox_core::revision::{Incarnation, Revision};
 

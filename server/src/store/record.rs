@@ -35,6 +35,7 @@ pub(super) fn encode_version(version: &Version, payload: &mut Vec<u8>) {
         replaced_revision: version.replaced.unwrap_or_default().0,
         cause: v1::Cause::from(version.by.cause).into(),
         change: Some(change),
+        reason: String::new(),
     };
     payload.extend(wire.encode_length_delimited_to_vec());
 }
@@ -88,7 +89,9 @@ pub(super) fn version(wire: JournalEntry) -> Result<Version, String> {
                 .map_err(|error| format!("deletes {namespace:?}/{name:?}: {error}"))?;
             (id, None)
         }
-        None => return Err(format!("revision {revision} changes nothing")),
+        Some(Change::Force(_) | Change::Release(_) | Change::Reset(_)) | None => {
+            return Err(format!("revision {revision} changes nothing"));
+        }
     };
     let replaced = Some(Revision(wire.replaced_revision)).filter(|&r| r != Revision::ZERO);
     Ok(Version {
@@ -122,7 +125,12 @@ fn cause_from_wire(wire: v1::Cause, replaced: Option<Revision>, put: bool) -> Ca
     match wire {
         v1::Cause::Unspecified if !put => Cause::Delete,
         v1::Cause::Unspecified if replaced.is_none() => Cause::Create,
-        v1::Cause::Unspecified | v1::Cause::Update => Cause::Update,
+        v1::Cause::Unspecified
+        | v1::Cause::Update
+        | v1::Cause::OverrideSet
+        | v1::Cause::OverrideCleared
+        | v1::Cause::OverrideExpired
+        | v1::Cause::BreakersReset => Cause::Update,
         v1::Cause::Create => Cause::Create,
         v1::Cause::Delete => Cause::Delete,
         v1::Cause::Apply => Cause::Apply,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use fusebox_core::glob::Glob;
 use fusebox_core::key::{Namespace, PolicyId};
-use fusebox_core::policy::selector::Glob;
 use fusebox_core::policy::{Policy, Stored};
 use fusebox_core::revision::{Incarnation, Revision};
 use opentelemetry::KeyValue;

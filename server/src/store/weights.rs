@@ -10,9 +10,9 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use fusebox_core::glob::Glob;
 use fusebox_core::key::Namespace;
 use fusebox_core::policy::Policy;
-use fusebox_core::policy::selector::Glob;
 
 use super::SERVICE_BYTES;
 

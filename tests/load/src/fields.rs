@@ -105,6 +105,7 @@ mod tests {
     #[test]
     fn the_walk_finds_what_prost_wrote() {
         let snapshot = v1::Snapshot {
+            overrides: Vec::new(),
             incarnation: vec![1; 16],
             revision: 300,
             digest: u64::MAX - 1,

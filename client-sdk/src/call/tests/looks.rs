@@ -1,6 +1,7 @@
 //! What a caller sees of an operation and of an error.
 
-use fusebox_core::guard::breaker::{Forced, Override};
+use fusebox_core::guard::breaker::Override;
+use fusebox_core::outcome::Forced;
 
 use super::*;
 

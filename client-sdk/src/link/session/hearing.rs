@@ -32,7 +32,10 @@ impl Session<'_> {
                 Err(Break::Drained(delay.unwrap_or_default()))
             }
             // A message this SDK does not know is for a newer one.
-            Some(Down::Welcome(_) | Down::ReportAck(_) | Down::Heartbeat(_)) | None => {
+            Some(
+                Down::Welcome(_) | Down::ReportAck(_) | Down::ResetBreakers(_) | Down::Heartbeat(_),
+            )
+            | None => {
                 // A server that had anything newer would have sent it.
                 self.note_confirmed();
                 Ok(())

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use fusebox_core::glob::Glob;
 use fusebox_core::key::{Labels, PolicyId};
 use fusebox_core::policy::rules::Rules;
-use fusebox_core::policy::selector::{Glob, Selector};
+use fusebox_core::policy::selector::Selector;
 use fusebox_core::policy::{Draft, Policy};
 use fusebox_core::revision::{Digest, Revision};
 use fusebox_proto::convert::policy::policy_to_wire;
@@ -247,6 +248,7 @@ pub(super) fn attempts(incarnation: u8, revision: u64, most: u32) -> v1::Snapsho
         ..policy_to_wire(&policy.unwrap())
     };
     v1::Snapshot {
+        overrides: Vec::new(),
         incarnation: vec![incarnation; 16],
         revision,
         digest: Digest::of([(&id, Revision(revision))]).0,

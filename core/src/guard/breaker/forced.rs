@@ -5,30 +5,11 @@
 
 use std::cmp::Reverse;
 
-use crate::outcome::CircuitState;
+use crate::outcome::Forced;
 use crate::time::Instant;
 
 /// Most overrides that one breaker keeps; the oldest go first.
 pub const MAX_OVERRIDES: usize = 64;
-
-/// What an override makes of a breaker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Forced {
-    /// Refuse everything.
-    Open,
-    /// Admit everything; the breaker goes on counting and deciding for itself meanwhile.
-    Closed,
-}
-
-impl Forced {
-    /// The state that callers see.
-    pub const fn as_state(self) -> CircuitState {
-        match self {
-            Self::Open => CircuitState::Open,
-            Self::Closed => CircuitState::Closed,
-        }
-    }
-}
 
 /// One operator's decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,13 +8,12 @@ use super::Breaker;
 use super::account::{Account, Inner};
 use super::exchange::{Changes, Observation, Permit, Step};
 use super::figures::Figures;
-use super::forced::Forced;
 use super::ramp::Ramp;
 use super::settings::{RatioSettings, WindowSettings};
 use super::word::{Flags, Word};
 use crate::atomics::{Ordering, lock};
 use crate::lane::Lane;
-use crate::outcome::{Cause, CircuitState, Reason, Rejection, Transition};
+use crate::outcome::{Cause, CircuitState, Forced, Reason, Rejection, Transition};
 use crate::time::{Instant, Span};
 
 impl Breaker {

@@ -49,13 +49,13 @@ mod window;
 mod word;
 
 pub use exchange::{Changes, Observation, Permit, StateView, Step};
-pub use forced::{Forced, MAX_OVERRIDES, Override};
+pub use forced::{MAX_OVERRIDES, Override};
 pub use settings::Settings;
 pub use window::Trace;
 
 use crate::atomics::{AtomicU64, Mutex, Ordering, lock};
 use crate::lane::Lane;
-use crate::outcome::{Cause, CircuitState, Reason, Rejection};
+use crate::outcome::{Cause, CircuitState, Forced, Reason, Rejection};
 use crate::time::Instant;
 use account::Inner;
 use window::Successes;

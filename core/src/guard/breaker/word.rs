@@ -10,8 +10,7 @@
 //! Closed is zero and so are quiet flags: a calm breaker is eight zero bits. The shape is that of
 //! the window in force, cut to six bits: whoever comes with the trace of another must not leave it.
 
-use super::forced::Forced;
-use crate::outcome::CircuitState;
+use crate::outcome::{CircuitState, Forced};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Word(u64);

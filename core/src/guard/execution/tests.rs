@@ -1,8 +1,8 @@
 use super::*;
-use crate::guard::breaker::{Forced, Observation, Override};
+use crate::guard::breaker::{Observation, Override};
 use crate::guard::fixtures;
 use crate::lane::Lane;
-use crate::outcome::CircuitState;
+use crate::outcome::{CircuitState, Forced};
 use crate::policy::ratio::Share;
 use crate::policy::rules::{RetryBudget, Rules, Trip};
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::guard::breaker::{Forced, Override};
+use crate::guard::breaker::Override;
 use crate::guard::fixtures::{Bells, Notes, plan, shadowed};
-use crate::outcome::{CircuitState, Transition};
+use crate::outcome::{CircuitState, Forced, Transition};
 use crate::policy::rules::{BulkheadLimit, ConcurrencyBounds, HalfOpen, Quota, Rules, Trip};
 use crate::time::Span;
 

@@ -38,8 +38,8 @@ use crate::time::Instant;
 
 pub use operation::MAX_TRANSITIONS;
 pub use report::{
-    InstanceFacts, InstanceKey, Ledger, MAX_TEXT, OperationKey, OperationReport, RefusedPolicy,
-    Report, SessionId, TransitionReport,
+    ForcedReport, InstanceFacts, InstanceKey, Ledger, MAX_TEXT, OperationKey, OperationReport,
+    RefusedPolicy, Report, SessionId, TransitionReport,
 };
 use service::{InstanceNo, ServiceFleet, Visit};
 pub use view::{

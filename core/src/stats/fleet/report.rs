@@ -7,7 +7,7 @@ use std::ops::AddAssign;
 use std::time::Duration;
 
 use crate::key::{LabelValue, Labels, Namespace, OperationName, PolicyName, Service};
-use crate::outcome::CircuitState;
+use crate::outcome::{BreakerCounts, CircuitState, Forced};
 use crate::revision::Revision;
 use crate::stats::Totals;
 
@@ -79,6 +79,9 @@ pub struct Report {
     /// Whether this is the first report of the process: then it tells of nothing that any server
     /// has been told before.
     pub from_start: bool,
+    /// How long since the process's report before this one, or since its start; zero if it does not
+    /// say.
+    pub span: Duration,
     /// The operations.
     pub operations: Vec<OperationReport>,
 }
@@ -90,12 +93,27 @@ pub struct OperationReport {
     pub operation: OperationName,
     /// Everything since the process started.
     pub totals: Totals,
-    /// What its breaker does.
+    /// What its breaker does of its own accord.
     pub state: CircuitState,
     /// For how long it has been doing that.
     pub state_age: Duration,
-    /// The number of the transition that led there; 0 before the first.
+    /// The number of the last transition, of its own or forced; 0 before the first.
     pub last_transition: u64,
+    /// What an override makes of the breaker instead.
+    pub forced: Option<ForcedReport>,
+    /// What its breaker in SHADOW does, if there is one.
+    pub shadow: Option<CircuitState>,
+    /// What its breaker judges by.
+    pub breaker: BreakerCounts,
+}
+
+/// An override that decides for a breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ForcedReport {
+    /// What it makes of it.
+    pub forced: Forced,
+    /// Which one.
+    pub by: Revision,
 }
 
 /// A breaker of one process changed its state.
@@ -113,6 +131,8 @@ pub struct TransitionReport {
     pub cause: String,
     /// How long ago.
     pub age: Duration,
+    /// The override that did it; `None` if it was the breaker itself.
+    pub by: Option<Revision>,
 }
 
 /// What became of what was said: each operation of a report, and each transition, is counted in

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::key::{Epoch, InstanceId, Labels, PolicyName};
-use crate::outcome::{CircuitState, Reason};
+use crate::outcome::{BreakerCounts, CircuitState, Reason};
 use crate::stats::{Counts, Histogram, Totals};
 
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
@@ -50,12 +50,16 @@ fn part(operation: &str, totals: Totals) -> OperationReport {
         state: CircuitState::Closed,
         state_age: Duration::ZERO,
         last_transition: 0,
+        forced: None,
+        shadow: None,
+        breaker: BreakerCounts::default(),
     }
 }
 
 fn report(operations: impl IntoIterator<Item = OperationReport>) -> Report {
     Report {
         from_start: false,
+        span: Duration::ZERO,
         operations: operations.into_iter().collect(),
     }
 }
@@ -75,6 +79,7 @@ fn transition(operation: &str, number: u64, to: CircuitState) -> TransitionRepor
         to,
         cause: "3 consecutive failures".into(),
         age: Duration::ZERO,
+        by: None,
     }
 }
 

@@ -4,9 +4,10 @@ mod model;
 
 use super::super::fixtures::{audience, snapshot};
 use super::*;
+use crate::glob::Glob;
 use crate::key::{Epoch, InstanceId, PolicyId};
 use crate::policy::rules::Rules;
-use crate::policy::selector::{Glob, Selector};
+use crate::policy::selector::Selector;
 use crate::policy::{Draft, Policy};
 
 const NEVER_SILENT: Instant = Instant::ORIGIN;

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
+use fusebox_core::glob::Glob;
 use fusebox_core::key::{Kind, Labels, OperationName, Service};
 use fusebox_core::policy::rules::{BulkheadLimit, Mode, Rules};
-use fusebox_core::policy::selector::{Glob, Selector};
+use fusebox_core::policy::selector::Selector;
 use fusebox_core::policy::{Draft, Target, explain};
 
 use super::*;

@@ -41,6 +41,7 @@ fn written(policies: Vec<v1::Policy>, stand_ins: &[v1::Policy], schema: u32) -> 
     let id = |wire: &v1::Policy| policy_id_from_wire(&wire.namespace, &wire.name).unwrap();
     let ids: Vec<_> = policies.iter().map(id).collect();
     let snapshot = v1::Snapshot {
+        overrides: Vec::new(),
         incarnation: vec![7; 16],
         revision: 5,
         digest: Digest::of(ids.iter().map(|id| (id, Revision(4)))).0,

@@ -25,6 +25,7 @@ fn wire_policy(name: &str, schema: u32) -> v1::Policy {
 
 fn wire_of(policies: Vec<v1::Policy>) -> v1::Snapshot {
     v1::Snapshot {
+        overrides: Vec::new(),
         incarnation: vec![7; 16],
         revision: 5,
         digest: 0,

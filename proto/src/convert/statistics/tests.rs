@@ -44,6 +44,9 @@ fn every_count_has_its_own_place_on_the_wire() {
         state: CircuitState::HalfOpen,
         state_age: Duration::from_millis(1500),
         last_transition: 3,
+        forced: None,
+        shadow: None,
+        breaker: BreakerCounts::default(),
     });
     let counts = wire.calls.unwrap();
     assert_eq!((counts.success, counts.late), (10, 60));
@@ -86,7 +89,7 @@ fn a_report_without_figures_counts_nothing() {
 
 #[test]
 fn a_processs_first_report_counts_from_its_start() {
-    let of = |number| report_from_wire(&report_to_wire(number, &[])).unwrap();
+    let of = |number| report_from_wire(&report_to_wire(number, Duration::ZERO, &[])).unwrap();
     assert!(of(1).from_start);
     assert!(!of(2).from_start);
 }
@@ -111,6 +114,7 @@ fn a_transition_survives_the_wire() {
         to: CircuitState::Open,
         cause: "3 consecutive failures".to_owned(),
         age: Duration::from_millis(20),
+        by: Some(Revision(8)),
     };
     let wire = transition_to_wire(&transition);
     assert_eq!(transition_from_wire(&wire), Ok(transition));
@@ -125,7 +129,7 @@ proptest! {
         calls in any::<[u32; 6]>(),
         refusals in any::<[u32; 6]>(),
         would_refuse in any::<[u32; 6]>(),
-        [retries, hedges] in any::<[u32; 2]>(),
+        [retries, hedges, forced] in any::<[u32; 3]>(),
         state in prop::sample::select(CircuitState::ALL.to_vec()),
         last_transition in any::<u64>(),
     ) {
@@ -148,6 +152,17 @@ proptest! {
             state,
             state_age: Duration::from_millis(retries.into()),
             last_transition,
+            forced: (forced > 0).then(|| ForcedReport {
+                forced: if forced % 2 == 0 { Forced::Open } else { Forced::Closed },
+                by: Revision(forced.into()),
+            }),
+            shadow: (forced > 9).then_some(state),
+            breaker: BreakerCounts {
+                consecutive_failures: forced,
+                window_calls: hedges.into(),
+                window_failures: retries.into(),
+                window_slow: last_transition,
+            },
         };
         let wire = operation_to_wire(&report);
         prop_assert_eq!(operation_from_wire(&wire), Ok(report));

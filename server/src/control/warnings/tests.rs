@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use fusebox_core::glob::Glob;
 use fusebox_core::key::{Kind, Labels};
 use fusebox_core::policy::ratio::Ratio;
 use fusebox_core::policy::rules::{
     BulkheadLimit, HedgeTrigger, Hedging, Mode, RatioTrip, Rules, Trip, Window,
 };
-use fusebox_core::policy::selector::Glob;
 use fusebox_core::policy::{Draft, Violations};
 
 use super::super::tests::{draft, intent, memory, policy, with_priority};

@@ -7,6 +7,7 @@ use fusebox_core::revision::Revision;
 use fusebox_core::stats::Report;
 use fusebox_proto::convert::session::{Declared, declared_from_wire, refusals_from_wire};
 use fusebox_proto::convert::statistics::{operation_from_wire, transition_from_wire};
+use fusebox_proto::convert::time::age_from_wire;
 use fusebox_proto::v1;
 use fusebox_proto::v1::connect_request::Message;
 use tracing::warn;
@@ -125,6 +126,7 @@ impl<I: Inbound> Session<I> {
         let from_start = wire.number == 1;
         let report = Report {
             from_start,
+            span: age_from_wire(wire.span.as_ref()),
             operations,
         };
         let Presence {

@@ -112,5 +112,8 @@ fn event_to_wire(version: &Version, before: Option<&Version>) -> v1::AuditEvent 
         before: before.map(stored_to_wire),
         replaced_revision: version.replaced.unwrap_or_default().0,
         after: version.stored.as_deref().map(stored_to_wire),
+        r#override: None,
+        reset: None,
+        reason: String::new(),
     }
 }

@@ -36,9 +36,19 @@ async fn operations(
 }
 
 async fn report(peer: &mut Peer, number: u64, operations: Vec<v1::OperationStats>) {
-    peer.say(Up::StatsReport(v1::StatsReport { number, operations }))
-        .await;
-    assert_eq!(peer.hear().await, Down::ReportAck(v1::ReportAck { number }));
+    peer.say(Up::StatsReport(v1::StatsReport {
+        number,
+        operations,
+        span: None,
+    }))
+    .await;
+    assert_eq!(
+        peer.hear().await,
+        Down::ReportAck(v1::ReportAck {
+            number,
+            report_interval: None,
+        })
+    );
 }
 
 #[tokio::test]
@@ -104,6 +114,7 @@ async fn a_transition_is_seen_at_once() {
     peer.apply().await;
     report(&mut peer, 1, vec![operation("pay", 0, 3)]).await;
     let transition = v1::Transition {
+        override_id: 0,
         operation: "pay".into(),
         number: 1,
         from: v1::CircuitState::Closed.into(),
@@ -162,6 +173,7 @@ async fn a_view_of_what_cannot_be_is_refused() {
         namespace: "Not A Namespace".into(),
         service: "not a service".into(),
         page_size: -1,
+        ..Default::default()
     };
     let status = server.fleet().list_operations(request).await.unwrap_err();
     assert_eq!(fields(&status), ["namespace", "service", "page_size"]);

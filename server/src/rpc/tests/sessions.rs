@@ -334,8 +334,12 @@ async fn a_process_that_never_reads_is_still_heard_and_holds_up_nobody() {
             ..Default::default()
         };
         let operations = vec![operation];
-        deaf.say(Up::StatsReport(v1::StatsReport { number, operations }))
-            .await;
+        deaf.say(Up::StatsReport(v1::StatsReport {
+            number,
+            operations,
+            span: None,
+        }))
+        .await;
     }
     eventually(|| async {
         server

@@ -124,6 +124,7 @@ impl Reports {
         let encode = |number| {
             let report = v1::StatsReport {
                 number: 0,
+                span: None,
                 operations: (0..operations)
                     .map(|index| figures(index, number))
                     .collect(),
@@ -204,6 +205,7 @@ mod tests {
     #[test]
     fn a_snapshot_is_kept_as_what_the_next_hello_tells() {
         let snapshot = v1::Snapshot {
+            overrides: Vec::new(),
             incarnation: vec![7; 16],
             revision: 9,
             digest: 11,

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::guard::fixtures::effective;
-use crate::outcome::Transition;
+use crate::outcome::{Forced, Transition};
 use crate::policy::ratio::{Multiplier, Ratio, Share};
 use crate::policy::rules::{HalfOpen, RatioTrip, Rules, Trip, Window};
 

@@ -3,11 +3,12 @@ use std::cmp::Ordering;
 use proptest::prelude::*;
 
 use super::*;
+use crate::glob::Glob;
 use crate::key::{Kind, Labels, OperationName, PolicyId, Service};
 use crate::policy::Draft;
 use crate::policy::cascade::resolve;
 use crate::policy::cascade::tests::{SHADOW, any_policies, any_rules, limit, policy, trip};
-use crate::policy::selector::{Glob, Selector};
+use crate::policy::selector::Selector;
 use crate::policy::tests::{on, secs};
 
 fn labels(count: usize) -> Labels {
