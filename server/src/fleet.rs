@@ -12,24 +12,29 @@
 //! for all of them) or [`FleetWatch::sessions`], counters [`FleetWatch::ledger`].
 
 mod declarations;
+mod onlooker;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant as StdInstant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant as StdInstant, SystemTime};
 
 use fusebox_core::key::OperationName;
 use fusebox_core::revision::Revision;
 use fusebox_core::stats::{
-    Filter, Fleet, InstanceFacts, InstanceKey, InstancePage, InstanceQuery, InstanceView, Ledger,
-    Limits, OperationDetail, OperationKey, OperationView, RefusedPolicy, Report, SessionId,
-    StateCounts, TransitionReport,
+    Filter, Fleet, InstanceFacts, InstanceKey, InstancePage, InstanceQuery, InstanceView,
+    InstancesOf, Ledger, Limits, OperationDetail, OperationKey, OperationPage, OperationQuery,
+    RefusedPolicy, Report, SessionId, StateCounts, TransitionPage, TransitionQuery,
+    TransitionReport,
 };
 use fusebox_core::time::Instant;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use declarations::Declarations;
 pub(crate) use declarations::Overfull;
 pub use declarations::{Declaration, DeclaredOperation, MAX_KEPT, MAX_VARIANTS};
+pub use onlooker::MAX_ONLOOKERS;
+pub(crate) use onlooker::{Crowded, Look, Onlooker};
 
 /// How often what is long gone is forgotten.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
@@ -40,8 +45,14 @@ const STALE_AFTER_REPORTS: u32 = 3;
 pub struct FleetWatch {
     state: Mutex<State>,
     declarations: Mutex<Declarations>,
+    /// Grows whenever onlookers have something to look at.
+    stirs: watch::Sender<u64>,
+    /// Places for onlookers.
+    onlookers: Arc<Semaphore>,
     /// Core's origin of time.
     origin: StdInstant,
+    /// The same by the calendar.
+    born: SystemTime,
 }
 
 #[derive(Default)]
@@ -72,7 +83,10 @@ impl FleetWatch {
         Self {
             state: Mutex::new(State { fleet, sessions: 0 }),
             declarations: Mutex::default(),
+            stirs: watch::Sender::new(0),
+            onlookers: Arc::new(Semaphore::new(MAX_ONLOOKERS)),
             origin: StdInstant::now(),
+            born: SystemTime::now(),
         }
     }
 
@@ -82,7 +96,24 @@ impl FleetWatch {
         // message, and every figure is made up for by the next report.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::ORIGIN + self.origin.elapsed();
-        visit(&mut state, now)
+        let before = state.fleet.stirs();
+        let result = visit(&mut state, now);
+        let stirs = state.fleet.stirs();
+        drop(state);
+        if stirs != before {
+            self.stirs.send_if_modified(|known| {
+                let news = stirs > *known;
+                *known = stirs.max(*known);
+                news
+            });
+        }
+        result
+    }
+
+    /// When that was, by the calendar as it was at this server's start: the same for the same moment,
+    /// however the clock is set meanwhile.
+    pub(crate) fn time_of(&self, at: Instant) -> SystemTime {
+        self.born + at.since(Instant::ORIGIN)
     }
 
     /// Never taken together with the other lock.
@@ -155,14 +186,19 @@ impl FleetWatch {
 
 /// What is asked.
 impl FleetWatch {
-    /// Every operation that `filter` takes, the worst first.
-    pub fn operations(&self, filter: &Filter) -> Vec<OperationView> {
-        self.visit(|state, now| state.fleet.view_operations(filter, now))
+    /// One page of operations.
+    pub fn page_operations(&self, query: &OperationQuery<'_>) -> OperationPage {
+        self.visit(|state, now| state.fleet.page_operations(query, now))
     }
 
-    /// One operation with its instances and transitions.
-    pub fn operation(&self, key: &OperationKey) -> Option<OperationDetail> {
-        self.visit(|state, now| state.fleet.view_operation(key, now))
+    /// One operation with a page of its instances, and its transitions.
+    pub fn operation(&self, key: &OperationKey, page: &InstancesOf<'_>) -> Option<OperationDetail> {
+        self.visit(|state, now| state.fleet.view_operation(key, page, now))
+    }
+
+    /// One page of what breakers did of late.
+    pub fn page_transitions(&self, query: &TransitionQuery<'_>) -> TransitionPage {
+        self.visit(|state, _| state.fleet.page_transitions(query))
     }
 
     /// What most connected processes say of an operation; `None` if none declares it.
@@ -190,25 +226,16 @@ impl FleetWatch {
         self.visit(|state, _| state.sessions)
     }
 
-    /// A few figures for gauges. Costs as much as a view of every operation.
+    /// A few figures for gauges. Costs a look at every breaker.
     pub fn summary(&self) -> FleetSummary {
-        let sessions = self.sessions();
-        let operations = self.operations(&Filter::default());
-        let breakers = operations.iter().map(|operation| operation.instances);
-        FleetSummary {
-            sessions,
-            operations: operations.len(),
-            breakers: breakers.fold(StateCounts::default(), sum),
-        }
-    }
-}
-
-fn sum(a: StateCounts, b: StateCounts) -> StateCounts {
-    StateCounts {
-        closed: a.closed + b.closed,
-        open: a.open + b.open,
-        half_open: a.half_open + b.half_open,
-        stale: a.stale + b.stale,
+        self.visit(|state, now| {
+            let (operations, breakers) = state.fleet.breakers(now);
+            FleetSummary {
+                sessions: state.sessions,
+                operations,
+                breakers,
+            }
+        })
     }
 }
 

@@ -221,7 +221,8 @@ fn calls_of(wire: &v1::CallCounts, outcome: Outcome) -> u64 {
     }
 }
 
-fn calls_to_wire(totals: &Totals) -> v1::CallCounts {
+/// Calls by how they ended.
+pub fn calls_to_wire(totals: &Totals) -> v1::CallCounts {
     v1::CallCounts {
         success: totals.calls(Outcome::Success),
         failure: totals.calls(Outcome::Failure),
@@ -243,7 +244,8 @@ fn refusals_of(wire: &v1::RefusalCounts, reason: Reason) -> u64 {
     }
 }
 
-fn refusals_to_wire(count: impl Fn(Reason) -> u64) -> v1::RefusalCounts {
+/// Refusals by reason.
+pub fn refusals_to_wire(count: impl Fn(Reason) -> u64) -> v1::RefusalCounts {
     v1::RefusalCounts {
         circuit_open: count(Reason::CircuitOpen),
         forced_open: count(Reason::ForcedOpen),

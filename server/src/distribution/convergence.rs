@@ -164,7 +164,7 @@ impl Distribution {
             news: roll.news(),
             stop: self.stop.clone(),
             deadline: now + quest.within,
-            settled: roll.origin() + self.patience.reconnect,
+            settled: self.settled(),
             patience: self.stale_after(),
             cost: Duration::ZERO,
             told: None,

@@ -47,6 +47,7 @@ use std::time::Duration;
 
 use opentelemetry::metrics::Histogram;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -229,6 +230,21 @@ impl Distribution {
     /// Resolves once, after `stop`, the follower and every session are over.
     pub async fn ended(&self) {
         self.tasks.wait().await;
+    }
+
+    /// Whether processes that knew this server before may still be on their way back to it.
+    pub(crate) fn is_settling(&self) -> bool {
+        Instant::now() < self.settled()
+    }
+
+    /// When whoever has not come back by then is not expected any more.
+    fn settled(&self) -> Instant {
+        self.hub.roll().origin() + self.patience.reconnect
+    }
+
+    /// Goes on with `work` until it is done; `None` if the server stops before that.
+    pub(crate) async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        self.stop.run_until_cancelled(work).await
     }
 
     /// What sessions have been through.

@@ -4,21 +4,23 @@
 //! One server answers for itself alone, and says so in `coverage`.
 
 mod instances;
+mod operation;
+mod operations;
+mod transitions;
 mod wait;
+mod watch;
 
 use std::sync::Arc;
 
+use fusebox_core::glob::Glob;
 use fusebox_core::key::{Namespace, Service};
 use fusebox_core::policy::Violations;
-use fusebox_core::stats::{Filter, OperationView, Ratio, StateCounts};
+use fusebox_core::stats::Filter;
 use fusebox_core::sync::Scope;
-use fusebox_proto::convert::kind::kind_to_wire;
-use fusebox_proto::convert::time::duration_to_wire;
 use fusebox_proto::v1;
 use fusebox_proto::v1::fleet_service_server::FleetService;
 use tonic::{Request, Response, Status};
 
-use super::{page, status};
 use crate::control::Control;
 use crate::distribution::Distribution;
 use crate::fleet::FleetWatch;
@@ -27,15 +29,18 @@ use crate::fleet::FleetWatch;
 pub(super) struct Views {
     pub(super) fleet: Arc<FleetWatch>,
     pub(super) distribution: Arc<Distribution>,
-    /// Knows the store's last write.
+    /// Knows the store's last write, and what holds for an operation.
     pub(super) control: Arc<Control>,
 }
 
-const COVERAGE: v1::Coverage = v1::Coverage {
-    servers_reporting: 1,
-    servers_total: 1,
-    settling: false,
-};
+/// For how much an answer speaks.
+fn coverage(distribution: &Distribution) -> v1::Coverage {
+    v1::Coverage {
+        servers_reporting: 1,
+        servers_total: 1,
+        settling: distribution.is_settling(),
+    }
+}
 
 #[tonic::async_trait]
 impl FleetService for Views {
@@ -43,15 +48,8 @@ impl FleetService for Views {
         &self,
         request: Request<v1::ListOperationsRequest>,
     ) -> Result<Response<v1::ListOperationsResponse>, Status> {
-        let request = request.into_inner();
-        let (filter, limit) = query(&request.namespace, &request.service, request.page_size)?;
-        let views = self.fleet.operations(&filter);
-        Ok(Response::new(v1::ListOperationsResponse {
-            operations: page::fit(views.iter().take(limit).map(operation_to_wire)),
-            coverage: Some(COVERAGE),
-            total_size: count(views.len()),
-            next_page_token: String::new(),
-        }))
+        let listed = operations::list(&self.fleet, &self.distribution, request.get_ref());
+        listed.map(Response::new)
     }
 
     async fn list_instances(
@@ -62,27 +60,30 @@ impl FleetService for Views {
         listed.map(Response::new)
     }
 
-    type WatchFleetStream = tokio_stream::Empty<Result<v1::WatchFleetResponse, Status>>;
+    async fn get_operation(
+        &self,
+        request: Request<v1::GetOperationRequest>,
+    ) -> Result<Response<v1::GetOperationResponse>, Status> {
+        let found = operation::get(self, request.get_ref());
+        found.map(Response::new)
+    }
+
+    type WatchFleetStream = watch::Watching;
 
     async fn watch_fleet(
         &self,
-        _: Request<v1::WatchFleetRequest>,
+        request: Request<v1::WatchFleetRequest>,
     ) -> Result<Response<Self::WatchFleetStream>, Status> {
-        Err(Status::unimplemented(""))
-    }
-
-    async fn get_operation(
-        &self,
-        _: Request<v1::GetOperationRequest>,
-    ) -> Result<Response<v1::GetOperationResponse>, Status> {
-        Err(Status::unimplemented(""))
+        let watching = watch::watch(&self.fleet, &self.distribution, request.get_ref());
+        watching.map(Response::new)
     }
 
     async fn list_transitions(
         &self,
-        _: Request<v1::ListTransitionsRequest>,
+        request: Request<v1::ListTransitionsRequest>,
     ) -> Result<Response<v1::ListTransitionsResponse>, Status> {
-        Err(Status::unimplemented(""))
+        let listed = transitions::list(&self.fleet, &self.distribution, request.get_ref());
+        listed.map(Response::new)
     }
 
     async fn set_breaker_override(
@@ -124,16 +125,26 @@ impl FleetService for Views {
     }
 }
 
-fn query(namespace: &str, service: &str, page_size: i32) -> Result<(Filter, usize), Status> {
-    let mut found = Violations::none();
-    let Scope { namespace, service } = scope_from_wire(&mut found, namespace, service);
-    let filter = Filter {
-        namespace,
-        service,
-        operation: None,
+/// Which operations are asked for; what is empty is all.
+fn filter_from_wire(
+    found: &mut Violations,
+    namespace: &str,
+    service: &str,
+    operation: &str,
+) -> Filter {
+    let namespace = (!namespace.is_empty())
+        .then(|| found.keep("namespace", namespace, Namespace::new(namespace)))
+        .flatten();
+    let mut glob = |field: &str, text: &str| {
+        (!text.is_empty())
+            .then(|| found.keep(field, text, Glob::new(text)))
+            .flatten()
     };
-    let limit = page::size(&mut found, page_size);
-    found.into_result((filter, limit)).map_err(status::invalid)
+    Filter {
+        namespace,
+        service: glob("service", service),
+        operation: glob("operation", operation),
+    }
 }
 
 /// Whose processes are asked for; empty is everybody's.
@@ -150,45 +161,4 @@ fn scope_from_wire(found: &mut Violations, namespace: &str, service: &str) -> Sc
 
 fn count(items: usize) -> u32 {
     u32::try_from(items).unwrap_or(u32::MAX)
-}
-
-fn operation_to_wire(view: &OperationView) -> v1::OperationStatus {
-    let rates = &view.last_ten_seconds;
-    v1::OperationStatus {
-        namespace: view.key.namespace.to_string(),
-        service: view.key.service.to_string(),
-        operation: view.key.operation.to_string(),
-        kind: kind_to_wire(Some(view.kind)).into(),
-        instances: Some(states_to_wire(view.instances)),
-        calls_per_second: rates.calls_per_second,
-        failure_ratio: fraction(rates.failure),
-        retry_ratio: fraction(rates.retry),
-        ratio_sample: rates.failure.sample,
-        refusals_per_second: rates.refusals_per_second.iter().sum(),
-        p50: view.p50.map(duration_to_wire),
-        p95: view.p95.map(duration_to_wire),
-        p99: view.p99.map(duration_to_wire),
-        calls_total: view.totals.all_calls(),
-        refusals_total: view.totals.all_refusals(),
-        age: view.age.map(duration_to_wire),
-        ..v1::OperationStatus::default()
-    }
-}
-
-fn states_to_wire(counts: StateCounts) -> v1::InstancesByState {
-    v1::InstancesByState {
-        closed: counts.closed,
-        open: counts.open,
-        half_open: counts.half_open,
-        stale: counts.stale,
-        ..v1::InstancesByState::default()
-    }
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a ratio has a handful of digits"
-)]
-fn fraction(ratio: Ratio) -> f64 {
-    ratio.basis_points as f64 / 10_000.0
 }

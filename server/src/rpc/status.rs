@@ -27,6 +27,8 @@
 //!   waits      TooMany                    RESOURCE_EXHAUSTED
 //!              Stopping                   UNAVAILABLE
 //!              expired                    DEADLINE_EXCEEDED
+//!   the fleet  Crowded                    RESOURCE_EXHAUSTED
+//!              an unknown operation       NOT_FOUND
 //! ```
 //!
 //! Statuses travel in HTTP/2 trailers, for which clients have as little as 16 KiB: texts are cut.
@@ -34,11 +36,13 @@
 use std::time::Duration;
 
 use fusebox_core::policy::{Violation, Violations};
+use fusebox_core::stats::OperationKey;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 use crate::control::ControlError;
 use crate::distribution::{End, Progress, Refused, Unawaited};
+use crate::fleet::Crowded;
 
 /// Of a message so many bytes are sent.
 const MAX_MESSAGE_BYTES: usize = 1024;
@@ -132,6 +136,30 @@ pub(super) fn unawaited(unawaited: Unawaited) -> Status {
 /// The status of a wait in vain.
 pub(super) fn expired(progress: &Progress) -> Status {
     plain(Code::DeadlineExceeded, &progress.to_string())
+}
+
+/// The status of a watch of the fleet for which there is no place.
+pub(super) fn crowded(crowded: Crowded) -> Status {
+    plain(Code::ResourceExhausted, &crowded.to_string())
+}
+
+/// The end of a watch of the fleet.
+pub(super) fn stopping() -> Status {
+    plain(Code::Unavailable, "the server stops; watch again")
+}
+
+/// The status of a question about an operation that nobody knows.
+pub(super) fn unknown_operation(key: &OperationKey) -> Status {
+    let OperationKey {
+        namespace,
+        service,
+        operation,
+    } = key;
+    let text = format!(
+        "no process of service {service} in namespace {namespace} has told of operation \
+         {operation}; ListOperations tells which are known"
+    );
+    plain(Code::NotFound, &text)
 }
 
 fn plain(code: Code, text: &str) -> Status {

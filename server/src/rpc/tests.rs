@@ -14,6 +14,7 @@ mod reflection;
 mod sessions;
 mod sets;
 mod watches;
+mod watching;
 
 use std::time::{Duration, SystemTime};
 

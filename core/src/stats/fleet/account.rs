@@ -15,12 +15,13 @@
 
 use std::time::Duration;
 
-use crate::outcome::CircuitState;
+use crate::outcome::{BreakerCounts, CircuitState, Forced};
+use crate::revision::Revision;
 use crate::stats::Totals;
 use crate::time::Instant;
 
 use super::instance::Instance;
-use super::report::{OperationReport, TransitionReport};
+use super::report::{ForcedReport, OperationReport, TransitionReport};
 use super::ring::Ring;
 use super::tally::Verdicts;
 use super::view::{OperationInstanceView, Ratio};
@@ -38,11 +39,59 @@ pub(super) struct Account {
     state_since: Instant,
     /// The transition that led to `state`, as reports and transitions tell.
     state_number: u64,
-    /// The last transition that came as one.
-    transition: u64,
+    forced: Option<ForcedReport>,
+    shadow: Option<CircuitState>,
+    breaker: BreakerCounts,
+    heard: Heard,
     opened: Instant,
     /// When a transition last told of it.
     told: Option<Instant>,
+}
+
+/// State, forced state, state in SHADOW.
+pub(super) type Face = (CircuitState, Option<ForcedReport>, Option<CircuitState>);
+
+/// What a breaker does, of its own accord and otherwise.
+#[derive(Clone, Copy)]
+pub(super) struct Standing {
+    pub(super) state: CircuitState,
+    pub(super) forced: Option<ForcedReport>,
+    pub(super) shadow: Option<CircuitState>,
+}
+
+impl Standing {
+    /// What callers meet.
+    pub(super) fn acting(&self) -> CircuitState {
+        self.forced
+            .map_or(self.state, |known| known.forced.as_state())
+    }
+}
+
+/// Which of a breaker's transitions have come, in whatever order: the highest number, and which of
+/// the 63 below it. What is older than these counts as having come.
+#[derive(Clone, Copy, Default)]
+struct Heard {
+    highest: u64,
+    /// Bit `n`: the highest less `n`.
+    below: u64,
+}
+
+impl Heard {
+    /// Whether it is news.
+    fn note(&mut self, number: u64) -> bool {
+        if number > self.highest {
+            let shift = u32::try_from(number - self.highest).unwrap_or(u32::MAX);
+            self.below = self.below.checked_shl(shift).unwrap_or(0) | 1;
+            self.highest = number;
+            return true;
+        }
+        let bit = u32::try_from(self.highest - number)
+            .ok()
+            .and_then(|back| 1_u64.checked_shl(back));
+        let news = bit.is_some_and(|bit| self.below & bit == 0);
+        self.below |= bit.unwrap_or(0);
+        news
+    }
 }
 
 /// What a report meant.
@@ -73,6 +122,11 @@ impl Account {
     ) -> Step {
         let step = self.step(&report.totals, starts_at_zero);
         if step != Step::Backwards {
+            if report.last_transition >= self.state_number {
+                self.forced = report.forced;
+                self.shadow = report.shadow;
+                self.breaker = report.breaker;
+            }
             self.known = Some(report.totals);
             self.take_state(report.last_transition, report.state, now - report.state_age);
         }
@@ -100,13 +154,33 @@ impl Account {
 
     /// Takes over a transition; whether it was news.
     pub(super) fn transit(&mut self, transition: &TransitionReport, now: Instant) -> bool {
-        if transition.number <= self.transition {
+        if !self.heard.note(transition.number) {
             return false;
         }
-        self.transition = transition.number;
         self.told = self.told.max(Some(now));
-        self.take_state(transition.number, transition.to, now - transition.age);
+        match transition.by {
+            None => self.take_state(transition.number, transition.to, now - transition.age),
+            Some(by) if transition.number >= self.state_number => {
+                self.state_number = transition.number;
+                self.take_force(by, transition.to);
+            }
+            Some(_) => {}
+        }
         true
+    }
+
+    /// An override that is known has ended by what is told of it, another one has begun. What it is
+    /// exactly the next report says.
+    fn take_force(&mut self, by: Revision, to: CircuitState) {
+        let ended = self.forced.is_some_and(|known| known.by == by);
+        let forced = match to {
+            CircuitState::Open => Some(Forced::Open),
+            CircuitState::Closed => Some(Forced::Closed),
+            CircuitState::HalfOpen => None,
+        };
+        self.forced = forced
+            .filter(|_| !ended)
+            .map(|forced| ForcedReport { forced, by });
     }
 
     /// A report drawn up before a transition may come after it: the higher number knows better.
@@ -118,15 +192,29 @@ impl Account {
         }
     }
 
-    /// The state, if `instance` is connected and was heard of lately enough.
-    pub(super) fn live_state(
+    /// What its breaker does, if it was heard of lately enough.
+    pub(super) fn standing(
         &self,
         instance: &Instance,
         stale_after: Duration,
         now: Instant,
-    ) -> Option<CircuitState> {
+    ) -> Option<Standing> {
         let age = self.age(instance, now)?;
-        (age <= stale_after).then_some(self.state)
+        (age <= stale_after).then_some(Standing {
+            state: self.state,
+            forced: self.forced,
+            shadow: self.shadow,
+        })
+    }
+
+    /// What its breaker judges by.
+    pub(super) fn breaker(&self) -> BreakerCounts {
+        self.breaker
+    }
+
+    /// For telling whether anybody has to be told: all that a watcher is to know at once.
+    pub(super) fn face(&self) -> Face {
+        (self.state, self.forced, self.shadow)
     }
 
     /// Since it was last heard of. A report that leaves it out says that it has not changed.
@@ -143,15 +231,23 @@ impl Account {
         stale_after: Duration,
         now: Instant,
     ) -> OperationInstanceView {
-        let live = self.live_state(instance, stale_after, now);
+        let live = self.standing(instance, stale_after, now);
+        let known = self.known.as_ref();
         OperationInstanceView {
             instance: instance.key.instance.clone(),
             epoch: instance.key.epoch,
+            version: instance.facts().version.clone(),
+            zone: instance.facts().zone.clone(),
             connected: instance.is_connected(),
             stale: instance.is_connected() && live.is_none(),
             state: self.state,
             state_age: now.since(self.state_since),
+            forced: self.forced,
+            shadow: self.shadow,
+            breaker: self.breaker,
             failure: self.failure(now),
+            calls: known.map_or(0, Totals::all_calls),
+            refusals: known.map_or(0, Totals::all_refusals),
             age: self.age(instance, now),
         }
     }

@@ -112,6 +112,10 @@ impl Instance {
         query.sessions.is_none_or(session) && self.facts.carries(query.labels)
     }
 
+    pub(super) fn facts(&self) -> &InstanceFacts {
+        &self.facts
+    }
+
     pub(super) fn is_connected(&self) -> bool {
         self.session.is_some()
     }

@@ -22,7 +22,9 @@
 
 mod account;
 mod instance;
+mod log;
 mod operation;
+mod order;
 mod report;
 mod ring;
 mod service;
@@ -36,15 +38,19 @@ use crate::key::{Kind, Namespace, OperationName, Service};
 use crate::revision::Revision;
 use crate::time::Instant;
 
-pub use operation::MAX_TRANSITIONS;
+use log::Log;
+pub use log::{FreshTransitions, MAX_LOGGED, TransitionPage, TransitionQuery, TransitionRecord};
+use operation::Operation;
+pub use operation::{InstancesOf, MAX_TRANSITIONS};
+pub use order::{OperationPage, OperationPlace, OperationQuery, Order};
 pub use report::{
     ForcedReport, InstanceFacts, InstanceKey, Ledger, MAX_TEXT, OperationKey, OperationReport,
     RefusedPolicy, Report, SessionId, TransitionReport,
 };
 use service::{InstanceNo, ServiceFleet, Visit};
 pub use view::{
-    Filter, InstancePage, InstanceQuery, InstanceView, OperationDetail, OperationInstanceView,
-    OperationView, Rates, Ratio, StateCounts, TransitionView,
+    Filter, InstancePage, InstancePlace, InstanceQuery, InstanceView, OperationDetail,
+    OperationInstanceView, OperationView, Rates, Ratio, StateCounts,
 };
 
 /// How many refused policies are remembered for one instance.
@@ -91,6 +97,9 @@ pub struct Fleet {
     /// Operations of all services.
     operations: usize,
     ledger: Ledger,
+    log: Log,
+    /// Counts what watchers have to look at.
+    stirs: u64,
 }
 
 /// What processes say.
@@ -131,7 +140,8 @@ impl Fleet {
             return Seat::Untracked;
         }
         let fleet = self.services.entry(service.clone()).or_default();
-        let (no, superseded) = fleet.connect(session, key, facts, now);
+        let (no, superseded) = fleet.connect(session, key, facts, (now, self.stirs + 1));
+        self.stirs = self.stirs.max(fleet.stirred());
         if let Some(superseded) = superseded {
             self.sessions.remove(&superseded);
         }
@@ -144,13 +154,14 @@ impl Fleet {
         if let Some(Seat::Tracked(service, no)) = self.sessions.remove(&session)
             && let Some(fleet) = self.services.get_mut(&service)
         {
-            fleet.disconnect(no);
+            fleet.disconnect(no, self.stirs + 1);
+            self.stirs = self.stirs.max(fleet.stirred());
         }
     }
 
     /// Notes that a session is alive: a heartbeat.
     pub fn touch(&mut self, session: SessionId, now: Instant) {
-        self.visit(session, now, |_, _, _| Ledger::default());
+        self.visit(session, now, |_, _, _, _| Ledger::default());
     }
 
     /// Notes what an instance enforces, and what it refuses of that; replaces what was noted.
@@ -161,7 +172,7 @@ impl Fleet {
         refused: Vec<RefusedPolicy>,
         now: Instant,
     ) {
-        self.visit(session, now, |fleet, visit, _| {
+        self.visit(session, now, |fleet, visit, _, _| {
             fleet.applied(visit, revision, refused)
         });
     }
@@ -174,7 +185,7 @@ impl Fleet {
         kind: Kind,
         now: Instant,
     ) {
-        self.visit(session, now, |fleet, visit, _| {
+        self.visit(session, now, |fleet, visit, _, _| {
             fleet.declare(visit, operation, kind)
         });
     }
@@ -184,7 +195,7 @@ impl Fleet {
     /// A session's first report must tell of every operation and must not be dropped: an operation
     /// that is missing there is taken to begin later.
     pub fn absorb(&mut self, session: SessionId, report: Report, now: Instant) -> Ledger {
-        self.visit(session, now, |fleet, visit, limits| {
+        self.visit(session, now, |fleet, visit, limits, _| {
             fleet.absorb(visit, report, limits)
         })
     }
@@ -196,8 +207,8 @@ impl Fleet {
         transition: &TransitionReport,
         now: Instant,
     ) -> Ledger {
-        self.visit(session, now, |fleet, visit, _| {
-            fleet.transit(visit, transition)
+        self.visit(session, now, |fleet, visit, _, log| {
+            fleet.transit(visit, transition, log)
         })
     }
 
@@ -206,7 +217,7 @@ impl Fleet {
         &mut self,
         session: SessionId,
         now: Instant,
-        say: impl FnOnce(&mut ServiceFleet, Visit, &Limits) -> Ledger,
+        say: impl FnOnce(&mut ServiceFleet, Visit, &Limits, &mut Log) -> Ledger,
     ) -> Ledger {
         let ledger = match self.sessions.get(&session) {
             None => Ledger::LATE,
@@ -220,10 +231,12 @@ impl Fleet {
                     let visit = Visit {
                         no: *no,
                         max_operations: self.limits.max_operations_per_service.min(before + free),
+                        stir: self.stirs + 1,
                         now,
                     };
                     fleet.touch(visit);
-                    let ledger = say(fleet, visit, &self.limits);
+                    let ledger = say(fleet, visit, &self.limits, &mut self.log);
+                    self.stirs = self.stirs.max(fleet.stirred());
                     self.operations += fleet.operations_len() - before;
                     ledger
                 }
@@ -280,26 +293,116 @@ impl Fleet {
 
 /// What is answered.
 impl Fleet {
-    /// Every operation that `filter` takes, the worst first.
-    pub fn view_operations(&self, filter: &Filter, now: Instant) -> Vec<OperationView> {
-        let services = self.matching(filter);
-        let views = services.flat_map(|(service, fleet)| {
-            fleet.view_operations(service, filter, (&self.limits, now))
-        });
-        let mut views: Vec<_> = views.collect();
-        OperationView::sort_worst_first(&mut views);
-        views
+    /// One page of operations. Only those on it are looked at in full.
+    pub fn page_operations(&self, query: &OperationQuery<'_>, now: Instant) -> OperationPage {
+        let order = query.order;
+        let needs_look = query.looks_at_states() || order != Order::Name;
+        let (mut total, mut places) = (0, Vec::new());
+        for (service, fleet, name, operation) in self.operations(query.filter) {
+            if query.kind.is_some_and(|kind| kind != operation.kind) {
+                continue;
+            }
+            let (counts, rates) = if needs_look {
+                operation.standing(fleet.members(), &self.limits, now)
+            } else {
+                Default::default()
+            };
+            if !query.takes_states(&counts) {
+                continue;
+            }
+            total += 1;
+            let place = OperationPlace::new(order, service.operation(name), &counts, &rates);
+            if query.after.is_none_or(|after| place > *after) {
+                places.push(place);
+            }
+        }
+        let more = places.len() > query.limit;
+        if more && query.limit > 0 {
+            places.select_nth_unstable(query.limit - 1);
+        }
+        places.truncate(query.limit);
+        places.sort_unstable();
+        let keys = places.iter().map(|place| &place.key);
+        OperationPage {
+            operations: keys.filter_map(|key| self.view(key, now)).collect(),
+            more,
+            total,
+        }
     }
 
-    /// One operation, with its instances and its latest transitions; `None` if nobody told of it.
-    pub fn view_operation(&self, key: &OperationKey, now: Instant) -> Option<OperationDetail> {
-        let service = ServiceKey {
-            namespace: key.namespace.clone(),
-            service: key.service.clone(),
-        };
-        self.services
-            .get(&service)?
-            .view_operation(key, &self.limits, now)
+    /// The keys of all operations that `filter` takes, sorted.
+    pub fn operation_keys(&self, filter: &Filter) -> Vec<OperationKey> {
+        let operations = self.operations(filter);
+        let keys = operations.map(|(service, _, name, _)| service.operation(name));
+        keys.collect()
+    }
+
+    /// Those of them that a watcher has to look at again: something has come or gone, or a breaker has
+    /// changed its state, since [`stirs`](Self::stirs) was that.
+    pub fn stirred_since(&self, filter: &Filter, stirs: u64) -> Vec<OperationKey> {
+        let services = self.matching(filter);
+        let services = services.filter(|(_, fleet)| fleet.stirred() > stirs);
+        let stirred = services.flat_map(|(service, fleet)| {
+            let operations = fleet.operations(filter);
+            let stirred = operations.filter(|(_, operation)| operation.stirred > stirs);
+            stirred.map(|(name, _)| service.operation(name))
+        });
+        stirred.collect()
+    }
+
+    /// Grows whenever a watcher has something to look at.
+    pub fn stirs(&self) -> u64 {
+        self.stirs
+    }
+
+    /// One operation over all instances; `None` if nobody told of it.
+    pub fn view(&self, key: &OperationKey, now: Instant) -> Option<OperationView> {
+        let (fleet, operation) = self.find(key)?;
+        Some(operation.view(key.clone(), fleet.members(), &self.limits, now))
+    }
+
+    /// One operation, with a page of its instances and its latest transitions; `None` if nobody told
+    /// of it.
+    pub fn view_operation(
+        &self,
+        key: &OperationKey,
+        page: &InstancesOf<'_>,
+        now: Instant,
+    ) -> Option<OperationDetail> {
+        let (fleet, operation) = self.find(key)?;
+        let (instances, more) =
+            operation.view_instances(fleet.members(), page, (&self.limits, now));
+        Some(OperationDetail {
+            operation: operation.view(key.clone(), fleet.members(), &self.limits, now),
+            instances,
+            total: operation.instances_len(),
+            more,
+            transitions: operation.view_transitions(),
+        })
+    }
+
+    /// How many operations there are, and what all their breakers do.
+    pub fn breakers(&self, now: Instant) -> (usize, StateCounts) {
+        let all = Filter::default();
+        let counts = self.operations(&all).map(|(_, fleet, _, operation)| {
+            let (counts, _) = operation.standing(fleet.members(), &self.limits, now);
+            counts
+        });
+        let sum = counts.fold(StateCounts::default(), |mut sum, counts| {
+            sum += counts;
+            sum
+        });
+        (self.operations, sum)
+    }
+
+    /// One page of what breakers did of late.
+    pub fn page_transitions(&self, query: &TransitionQuery<'_>) -> TransitionPage {
+        self.log.page(query)
+    }
+
+    /// What breakers did behind that sequence, at most the latest `limit`.
+    pub fn transitions_since(&self, filter: &Filter, after: u64, limit: usize) -> FreshTransitions {
+        self.log.since(filter, after, limit)
     }
 
     /// Every instance of the services that `filter` takes, sorted by key. Those that are gone are
@@ -330,6 +433,32 @@ impl Fleet {
             }
         }
         page
+    }
+
+    fn operations<'a>(
+        &'a self,
+        filter: &'a Filter,
+    ) -> impl Iterator<
+        Item = (
+            &'a ServiceKey,
+            &'a ServiceFleet,
+            &'a OperationName,
+            &'a Operation,
+        ),
+    > {
+        self.matching(filter).flat_map(move |(service, fleet)| {
+            let operations = fleet.operations(filter);
+            operations.map(move |(name, operation)| (service, fleet, name, operation))
+        })
+    }
+
+    fn find(&self, key: &OperationKey) -> Option<(&ServiceFleet, &Operation)> {
+        let service = ServiceKey {
+            namespace: key.namespace.clone(),
+            service: key.service.clone(),
+        };
+        let fleet = self.services.get(&service)?;
+        Some((fleet, fleet.operation(&key.operation)?))
     }
 
     fn matching<'a>(

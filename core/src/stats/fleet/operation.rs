@@ -6,26 +6,31 @@
 //! the seconds since each instance's last report would always be missing.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::key::{Epoch, InstanceId, Kind};
-use crate::outcome::CircuitState;
+use crate::key::Kind;
+use crate::outcome::BreakerCounts;
 use crate::stats::{Histogram, Totals};
 use crate::time::Instant;
 
-use super::account::{Account, Step};
+use super::account::{Account, Standing, Step};
 use super::instance::Instance;
-use super::report::{Ledger, OperationReport, TransitionReport, bounded};
+use super::log::TransitionRecord;
+use super::report::{Ledger, OperationReport, TransitionReport};
 use super::ring::Ring;
 use super::service::{InstanceNo, Instances};
 use super::tally::Tally;
-use super::view::{OperationInstanceView, OperationView, Rates, StateCounts, TransitionView};
+use super::view::{InstancePlace, OperationInstanceView, OperationView, Rates, Ratio, StateCounts};
 use super::{Limits, OperationKey};
 
 /// How many transitions of one operation are remembered.
 pub const MAX_TRANSITIONS: usize = 64;
 
-type Seconds = Ring<Tally, 60, 1000>;
+/// Ten seconds, and the one that has begun.
+type Seconds = Ring<Tally, 11, 1000>;
+/// Five minutes, and the span that has begun.
+type Minutes = Ring<Tally, 61, 5000>;
 /// A rate is never taken over less.
 const LEAST_SPAN: Duration = Duration::from_secs(1);
 type Latencies = Ring<Histogram, LATENCY_SPANS, 5000>;
@@ -38,23 +43,15 @@ pub(super) struct Operation {
     accounts: HashMap<InstanceNo, Account>,
     totals: Totals,
     seconds: Seconds,
+    minutes: Minutes,
     latencies: Latencies,
-    transitions: VecDeque<Passed>,
+    transitions: VecDeque<Arc<TransitionRecord>>,
+    /// When a watcher was last given a reason to look: a count of the fleet's.
+    pub(super) stirred: u64,
     /// When it was first heard of.
     since: Option<Instant>,
     /// When anything was last said of it.
     used: Instant,
-}
-
-/// A transition that is remembered.
-struct Passed {
-    instance: InstanceId,
-    epoch: Epoch,
-    number: u64,
-    from: CircuitState,
-    to: CircuitState,
-    cause: Box<str>,
-    at: Instant,
 }
 
 impl Operation {
@@ -80,8 +77,12 @@ impl Operation {
         report: OperationReport,
         reading: Reading,
     ) -> Ledger {
+        let opened = !self.accounts.contains_key(&no);
         let account = self.account(no, instance, reading.now);
-        match account.absorb(report, reading.starts_at_zero, reading.now) {
+        let before = account.face();
+        let step = account.absorb(report, reading.starts_at_zero, reading.now);
+        let stirs = opened || account.face() != before;
+        let ledger = match step {
             Step::Baseline => Ledger::BASELINE,
             Step::Repeated => Ledger::REPEATED,
             Step::Backwards => Ledger::BACKWARDS,
@@ -93,12 +94,20 @@ impl Operation {
                 self.totals.merge(&difference);
                 Ledger::COUNTED
             }
+        };
+        if stirs {
+            self.stirred = reading.stir;
         }
+        ledger
     }
 
     fn count_lately(&mut self, difference: &Totals, now: Instant) {
+        let tally = Tally::of(difference);
         if let Some(slot) = self.seconds.slot(now) {
-            slot.merge(&Tally::of(difference));
+            slot.merge(&tally);
+        }
+        if let Some(slot) = self.minutes.slot(now) {
+            slot.merge(&tally);
         }
         if let Some(slot) = self.latencies.slot(now) {
             slot.merge(difference.latency());
@@ -113,26 +122,20 @@ impl Operation {
         transition: &TransitionReport,
         now: Instant,
     ) -> bool {
-        let news = self.account(no, instance, now).transit(transition, now);
-        if news {
-            self.remember(instance, transition, now);
-        }
-        news
+        self.account(no, instance, now).transit(transition, now)
     }
 
-    fn remember(&mut self, instance: &Instance, transition: &TransitionReport, now: Instant) {
+    /// Keeps a transition that was news.
+    pub(super) fn remember(&mut self, record: Arc<TransitionRecord>) {
         if self.transitions.len() == MAX_TRANSITIONS {
             self.transitions.pop_front();
         }
-        self.transitions.push_back(Passed {
-            instance: instance.key.instance.clone(),
-            epoch: instance.key.epoch,
-            number: transition.number,
-            from: transition.from,
-            to: transition.to,
-            cause: bounded(&transition.cause),
-            at: now - transition.age,
-        });
+        self.transitions.push_back(record);
+    }
+
+    /// Whether the instance has an account here.
+    pub(super) fn has(&self, no: InstanceNo) -> bool {
+        self.accounts.contains_key(&no)
     }
 
     pub(super) fn forget(&mut self, no: InstanceNo) {
@@ -152,26 +155,49 @@ impl Operation {
         now: Instant,
     ) -> OperationView {
         let minute = self.latency(now);
-        let (counts, age) = self.states(instances, limits, now);
+        let look = self.look(instances, limits, now);
         OperationView {
             key,
             kind: self.kind,
-            instances: counts,
-            last_ten_seconds: self.rates(10, now),
-            last_minute: self.rates(60, now),
+            instances: look.counts,
+            last_ten_seconds: self.ten_seconds(now),
+            last_minute: self.spans_of_five(12, now),
+            last_five_minutes: self.spans_of_five(60, now),
+            slow: Ratio::of(look.slow, look.judged),
+            latency_sample: minute.count(),
             p50: minute.quantile(5_000),
             p95: minute.quantile(9_500),
             p99: minute.quantile(9_900),
             totals: self.totals.clone(),
-            age,
+            age: look.newest,
         }
     }
 
-    /// Over the last `seconds`, or for as long as it has been known, but a second at least.
-    fn rates(&self, seconds: u64, now: Instant) -> Rates {
+    /// What decides its place among others.
+    pub(super) fn standing(
+        &self,
+        instances: &Instances,
+        limits: &Limits,
+        now: Instant,
+    ) -> (StateCounts, Rates) {
+        let look = self.look(instances, limits, now);
+        (look.counts, self.ten_seconds(now))
+    }
+
+    fn ten_seconds(&self, now: Instant) -> Rates {
+        let span = self.known_within(Seconds::span(10, now), now);
+        Tally::sum(self.seconds.last(10, now)).rates(span)
+    }
+
+    fn spans_of_five(&self, spans: u64, now: Instant) -> Rates {
+        let span = self.known_within(Minutes::span(spans, now), now);
+        Tally::sum(self.minutes.last(spans, now)).rates(span)
+    }
+
+    /// So long, or for as long as it has been known, but a second at least.
+    fn known_within(&self, span: Duration, now: Instant) -> Duration {
         let known = self.since.map_or(Duration::ZERO, |since| now.since(since));
-        let span = Seconds::span(seconds, now).min(known.max(LEAST_SPAN));
-        Tally::sum(self.seconds.last(seconds, now)).rates(span)
+        span.min(known).max(LEAST_SPAN)
     }
 
     fn latency(&self, now: Instant) -> Histogram {
@@ -182,27 +208,22 @@ impl Operation {
         })
     }
 
-    /// Connected instances by state, with the age of the newest word from any of them.
-    fn states(
-        &self,
-        instances: &Instances,
-        limits: &Limits,
-        now: Instant,
-    ) -> (StateCounts, Option<Duration>) {
-        let mut counts = StateCounts::default();
-        let mut newest = None;
-        let connected = self
-            .members(instances)
-            .filter(|(instance, _)| instance.is_connected());
-        for (instance, account) in connected {
-            match account.live_state(instance, limits.stale_after, now) {
-                Some(state) => counts.count(state),
-                None => counts.stale += 1,
+    /// Looks at every instance.
+    fn look(&self, instances: &Instances, limits: &Limits, now: Instant) -> Look {
+        let mut look = Look::default();
+        for (instance, account) in self.members(instances) {
+            if !instance.is_connected() {
+                look.counts.gone += 1;
+                continue;
+            }
+            match account.standing(instance, limits.stale_after, now) {
+                Some(standing) => look.count(&standing, account.breaker()),
+                None => look.counts.stale += 1,
             }
             let age = account.age(instance, now);
-            newest = [newest, age].into_iter().flatten().min();
+            look.newest = [look.newest, age].into_iter().flatten().min();
         }
-        (counts, newest)
+        look
     }
 
     fn members<'a>(
@@ -213,39 +234,59 @@ impl Operation {
         self.accounts.iter().filter_map(found)
     }
 
+    /// A page of its instances, the worst first, with how many there are and whether others follow.
     pub(super) fn view_instances(
         &self,
         instances: &Instances,
-        limits: &Limits,
-        now: Instant,
-    ) -> Vec<OperationInstanceView> {
+        page: &InstancesOf<'_>,
+        (limits, now): (&Limits, Instant),
+    ) -> (Vec<OperationInstanceView>, bool) {
         let members = self.members(instances);
         let views =
             members.map(|(instance, account)| account.view(instance, limits.stale_after, now));
-        let mut views: Vec<_> = views.collect();
-        views.sort_by(|a, b| (&a.instance, a.epoch).cmp(&(&b.instance, b.epoch)));
-        views
+        let behind =
+            |view: &OperationInstanceView| page.after.is_none_or(|after| view.place() > *after);
+        let mut views: Vec<_> = views.filter(behind).collect();
+        views.sort_by_cached_key(OperationInstanceView::place);
+        let more = views.len() > page.limit;
+        views.truncate(page.limit);
+        (views, more)
     }
 
-    pub(super) fn view_transitions(&self, now: Instant) -> Vec<TransitionView> {
-        self.transitions
-            .iter()
-            .map(|passed| passed.view(now))
-            .collect()
+    pub(super) fn instances_len(&self) -> usize {
+        self.accounts.len()
+    }
+
+    /// The latest, the newest first.
+    pub(super) fn view_transitions(&self) -> Vec<Arc<TransitionRecord>> {
+        self.transitions.iter().rev().cloned().collect()
     }
 }
 
-impl Passed {
-    fn view(&self, now: Instant) -> TransitionView {
-        TransitionView {
-            instance: self.instance.clone(),
-            epoch: self.epoch,
-            number: self.number,
-            from: self.from,
-            to: self.to,
-            cause: self.cause.clone(),
-            age: now.since(self.at),
-        }
+/// Which instances of an operation are wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct InstancesOf<'a> {
+    /// Only those behind this one.
+    pub after: Option<&'a InstancePlace>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// What a look at every instance shows.
+#[derive(Default)]
+struct Look {
+    counts: StateCounts,
+    /// Calls in windows that judge slowness, and the slow ones of them.
+    judged: u64,
+    slow: u64,
+    newest: Option<Duration>,
+}
+
+impl Look {
+    fn count(&mut self, standing: &Standing, breaker: BreakerCounts) {
+        self.counts.count(standing);
+        self.judged = self.judged.saturating_add(breaker.window_calls);
+        self.slow = self.slow.saturating_add(breaker.window_slow);
     }
 }
 
@@ -256,5 +297,7 @@ pub(super) struct Reading {
     pub(super) starts_at_zero: bool,
     /// Whether what it adds counts in rates.
     pub(super) is_fresh: bool,
+    /// What the operation is stirred with, if it is.
+    pub(super) stir: u64,
     pub(super) now: Instant,
 }

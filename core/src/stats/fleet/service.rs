@@ -7,19 +7,21 @@
 //! `names` under its id and epoch.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use crate::key::{Epoch, InstanceId, Kind, OperationName};
 use crate::revision::Revision;
 use crate::time::Instant;
 
 use super::instance::Instance;
+use super::log::{Log, TransitionRecord};
 use super::operation::{Operation, Reading};
 use super::report::{
     InstanceFacts, InstanceKey, Ledger, OperationReport, RefusedPolicy, Report, SessionId,
-    TransitionReport,
+    TransitionReport, bounded,
 };
-use super::view::{Filter, InstanceView, OperationDetail, OperationView};
-use super::{Limits, OperationKey, ServiceKey};
+use super::view::{Filter, InstanceView};
+use super::{Limits, OperationKey};
 
 /// An instance's number in this fleet: that of its first session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,7 +33,9 @@ pub(super) type Instances = HashMap<InstanceNo, Instance>;
 pub(super) struct ServiceFleet {
     instances: Instances,
     names: BTreeMap<(InstanceId, Epoch), InstanceNo>,
-    operations: HashMap<OperationName, Box<Operation>>,
+    operations: BTreeMap<OperationName, Box<Operation>>,
+    /// The highest count that an operation of it was stirred with.
+    stirred: u64,
 }
 
 /// A message's circumstances.
@@ -41,6 +45,8 @@ pub(super) struct Visit {
     pub(super) no: InstanceNo,
     /// How many operations the service may have by now.
     pub(super) max_operations: usize,
+    /// What operations are stirred with that a watcher has to look at.
+    pub(super) stir: u64,
     /// When it came.
     pub(super) now: Instant,
 }
@@ -54,7 +60,7 @@ impl ServiceFleet {
         session: SessionId,
         key: InstanceKey,
         facts: &InstanceFacts,
-        now: Instant,
+        (now, stir): (Instant, u64),
     ) -> (InstanceNo, Option<SessionId>) {
         let name = (key.instance.clone(), key.epoch);
         let no = *self.names.entry(name).or_insert(InstanceNo(session.0));
@@ -62,13 +68,31 @@ impl ServiceFleet {
             .instances
             .entry(no)
             .or_insert_with(|| Instance::new(key, now));
-        (no, instance.connect(session, facts, now))
+        let superseded = instance.connect(session, facts, now);
+        self.stir_all_of(no, stir);
+        (no, superseded)
     }
 
-    pub(super) fn disconnect(&mut self, no: InstanceNo) {
+    pub(super) fn disconnect(&mut self, no: InstanceNo, stir: u64) {
         if let Some(instance) = self.instances.get_mut(&no) {
             instance.disconnect();
         }
+        self.stir_all_of(no, stir);
+    }
+
+    /// The instance comes or goes: its operations show it.
+    fn stir_all_of(&mut self, no: InstanceNo, stir: u64) {
+        for operation in self.operations.values_mut() {
+            if operation.has(no) {
+                operation.stirred = stir;
+                self.stirred = stir;
+            }
+        }
+    }
+
+    /// The highest count that an operation of it was stirred with.
+    pub(super) fn stirred(&self) -> u64 {
+        self.stirred
     }
 
     pub(super) fn touch(&mut self, visit: Visit) {
@@ -95,8 +119,12 @@ impl ServiceFleet {
         let Some((operation, instance)) = self.member(visit, name) else {
             return Ledger::OVER_OPERATIONS;
         };
-        operation.kind = kind;
-        operation.open_account(visit.no, instance, visit.now);
+        if operation.kind != kind || !operation.has(visit.no) {
+            operation.kind = kind;
+            operation.open_account(visit.no, instance, visit.now);
+            operation.stirred = visit.stir;
+            self.stirred = visit.stir;
+        }
         Ledger::default()
     }
 
@@ -108,6 +136,7 @@ impl ServiceFleet {
         let reading = Reading {
             starts_at_zero: report.from_start || instance.new_operations_start_at_zero(),
             is_fresh: instance.is_fresh(limits.stale_after, visit.now),
+            stir: visit.stir,
             now: visit.now,
         };
         for operation in report.operations {
@@ -125,21 +154,33 @@ impl ServiceFleet {
         report: OperationReport,
         reading: Reading,
     ) -> Ledger {
-        match self.member(visit, &report.operation) {
-            None => Ledger::OVER_OPERATIONS,
-            Some((operation, instance)) => operation.absorb(visit.no, instance, report, reading),
-        }
+        let Some((operation, instance)) = self.member(visit, &report.operation) else {
+            return Ledger::OVER_OPERATIONS;
+        };
+        let ledger = operation.absorb(visit.no, instance, report, reading);
+        let stirred = operation.stirred;
+        self.stirred = self.stirred.max(stirred);
+        ledger
     }
 
-    pub(super) fn transit(&mut self, visit: Visit, transition: &TransitionReport) -> Ledger {
+    pub(super) fn transit(
+        &mut self,
+        visit: Visit,
+        transition: &TransitionReport,
+        log: &mut Log,
+    ) -> Ledger {
         let Some((operation, instance)) = self.member(visit, &transition.operation) else {
             return Ledger::OVER_OPERATIONS;
         };
-        if operation.transit(visit.no, instance, transition, visit.now) {
-            Ledger::TRANSITION
-        } else {
-            Ledger::TRANSITION_REPEATED
+        if !operation.transit(visit.no, instance, transition, visit.now) {
+            return Ledger::TRANSITION_REPEATED;
         }
+        let record = Arc::new(record(log.next(), &instance.key, transition, visit.now));
+        operation.remember(Arc::clone(&record));
+        operation.stirred = visit.stir;
+        log.push(record);
+        self.stirred = visit.stir;
+        Ledger::TRANSITION
     }
 
     /// The operation, opened if there is room for it, and the instance that speaks of it.
@@ -212,33 +253,22 @@ impl ServiceFleet {
 
 /// What is answered.
 impl ServiceFleet {
-    pub(super) fn view_operations<'a>(
+    /// Its operations that `filter` takes, by name.
+    pub(super) fn operations<'a>(
         &'a self,
-        service: &'a ServiceKey,
         filter: &'a Filter,
-        (limits, now): (&'a Limits, Instant),
-    ) -> impl Iterator<Item = OperationView> + 'a {
-        let wanted = self
-            .operations
-            .iter()
-            .filter(|(name, _)| filter.takes_operation(name));
-        wanted.map(move |(name, operation)| {
-            operation.view(service.operation(name), &self.instances, limits, now)
-        })
+    ) -> impl Iterator<Item = (&'a OperationName, &'a Operation)> {
+        let operations = self.operations.iter();
+        let operations = operations.map(|(name, operation)| (name, &**operation));
+        operations.filter(|(name, _)| filter.takes_operation(name))
     }
 
-    pub(super) fn view_operation(
-        &self,
-        key: &OperationKey,
-        limits: &Limits,
-        now: Instant,
-    ) -> Option<OperationDetail> {
-        let operation = self.operations.get(&key.operation)?;
-        Some(OperationDetail {
-            operation: operation.view(key.clone(), &self.instances, limits, now),
-            instances: operation.view_instances(&self.instances, limits, now),
-            transitions: operation.view_transitions(now),
-        })
+    pub(super) fn operation(&self, name: &OperationName) -> Option<&Operation> {
+        self.operations.get(name).map(|operation| &**operation)
+    }
+
+    pub(super) fn members(&self) -> &Instances {
+        &self.instances
     }
 
     /// Every instance, sorted by id and epoch.
@@ -257,5 +287,30 @@ impl ServiceFleet {
         let lives = self.names.range(lives);
         let lives = lives.filter_map(|(_, no)| self.instances.get(no));
         lives.filter(|life| life.is_connected()).nth(1).is_some()
+    }
+}
+
+/// A transition as it is remembered.
+fn record(
+    sequence: u64,
+    of: &InstanceKey,
+    transition: &TransitionReport,
+    now: Instant,
+) -> TransitionRecord {
+    TransitionRecord {
+        sequence,
+        at: now - transition.age,
+        operation: OperationKey {
+            namespace: of.namespace.clone(),
+            service: of.service.clone(),
+            operation: transition.operation.clone(),
+        },
+        instance: of.instance.clone(),
+        epoch: of.epoch,
+        number: transition.number,
+        from: transition.from,
+        to: transition.to,
+        cause: bounded(&transition.cause),
+        by: transition.by,
     }
 }

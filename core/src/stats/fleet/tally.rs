@@ -14,6 +14,7 @@ pub(super) struct Tally {
     settled: u64,
     bad: u64,
     retries: u64,
+    hedges: u64,
     refusals: [u64; REASONS],
 }
 
@@ -24,6 +25,7 @@ impl Tally {
             settled: totals.settled(),
             bad: totals.bad(),
             retries: totals.retries(),
+            hedges: totals.hedges(),
             refusals: Reason::ALL.map(|reason| totals.refusals(reason)),
         }
     }
@@ -33,6 +35,7 @@ impl Tally {
         self.settled = self.settled.saturating_add(other.settled);
         self.bad = self.bad.saturating_add(other.bad);
         self.retries = self.retries.saturating_add(other.retries);
+        self.hedges = self.hedges.saturating_add(other.hedges);
         add(&mut self.refusals, &other.refusals);
     }
 
@@ -46,9 +49,11 @@ impl Tally {
     pub(super) fn rates(&self, span: Duration) -> Rates {
         let per_second = |count: u64| count as f64 / span.as_secs_f64();
         Rates {
+            span,
             calls_per_second: per_second(self.calls),
             failure: Ratio::of(self.bad, self.settled),
             retry: Ratio::of(self.retries, self.settled),
+            hedge: Ratio::of(self.hedges, self.settled),
             refusals_per_second: self.refusals.map(per_second),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fusebox_core::glob::Glob;
 use fusebox_core::key::{Epoch, InstanceId, InstanceKey, Labels, Namespace, Service};
 use fusebox_core::policy::Violations;
 use fusebox_core::revision::Revision;
@@ -13,7 +14,7 @@ use tonic::Status;
 
 use super::super::page::Place;
 use super::super::{page, status};
-use super::{COVERAGE, count, scope_from_wire};
+use super::{count, coverage, scope_from_wire};
 use crate::distribution::Distribution;
 use crate::fleet::FleetWatch;
 
@@ -60,7 +61,8 @@ pub(super) fn list(
         .then(|| distribution.lacking(Revision(request.lacking_revision), &scope));
     let filter = Filter {
         namespace: scope.namespace,
-        service: scope.service,
+        // Every name is a glob that matches it alone.
+        service: scope.service.and_then(|it| Glob::new(it.as_str()).ok()),
         operation: None,
     };
     let found = fleet.page_instances(&InstanceQuery {
@@ -81,7 +83,7 @@ pub(super) fn list(
     let last = last.map(|last| page::token(&asked, &views[last].key));
     Ok(v1::ListInstancesResponse {
         instances,
-        coverage: Some(COVERAGE),
+        coverage: Some(coverage(distribution)),
         total_size: count(found.total),
         next_page_token: last.unwrap_or_default(),
     })

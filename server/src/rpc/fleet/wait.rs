@@ -18,7 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::super::status;
-use super::{COVERAGE, count, scope_from_wire};
+use super::{count, scope_from_wire};
 use crate::control::Control;
 use crate::distribution::{Convergence, Distribution, MAX_WAIT, Progress, Quest, Share, State};
 
@@ -137,7 +137,11 @@ fn progress_to_wire(progress: &Progress) -> v1::WaitForRevisionResponse {
         stale: count(standing.stale),
         settling: progress.counts.settling,
         examples: progress.examples.iter().map(laggard_to_wire).collect(),
-        coverage: Some(COVERAGE),
+        coverage: Some(v1::Coverage {
+            servers_reporting: 1,
+            servers_total: 1,
+            settling: progress.counts.settling,
+        }),
     }
 }
 

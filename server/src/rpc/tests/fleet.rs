@@ -6,7 +6,7 @@ use fusebox_core::stats::OperationKey;
 
 use super::*;
 
-fn operation(name: &str, success: u64, failure: u64) -> v1::OperationStats {
+pub(super) fn operation(name: &str, success: u64, failure: u64) -> v1::OperationStats {
     v1::OperationStats {
         operation: name.into(),
         calls: Some(v1::CallCounts {
@@ -35,7 +35,7 @@ async fn operations(
         .into_inner()
 }
 
-async fn report(peer: &mut Peer, number: u64, operations: Vec<v1::OperationStats>) {
+pub(super) async fn report(peer: &mut Peer, number: u64, operations: Vec<v1::OperationStats>) {
     peer.say(Up::StatsReport(v1::StatsReport {
         number,
         operations,
