@@ -45,7 +45,8 @@ impl fmt::Debug for Incarnation {
     }
 }
 
-/// A hash over a snapshot's sorted (policy, revision) pairs: equal digests, equal sets.
+/// A hash over a snapshot's sorted (policy, revision) pairs and the ids of its overrides behind
+/// them: equal digests, equal sets.
 ///
 /// FNV-1a, 64 bits: it guards against confusion, not against an adversary; both ends of a session
 /// trust each other already.
@@ -53,7 +54,7 @@ impl fmt::Debug for Incarnation {
 pub struct Digest(pub u64);
 
 impl Digest {
-    /// The digest of no policy at all.
+    /// The digest of no policy and no override at all.
     pub const EMPTY: Self = Self(FNV_OFFSET);
 
     /// The digest of `entries`, which must come sorted by id: the order is part of the hash.
@@ -67,6 +68,14 @@ impl Digest {
             hash = fnv1a(hash, &revision.0.to_be_bytes());
         }
         Self(hash)
+    }
+
+    /// Likewise with these overrides behind the policies, whose ids must come in ascending order.
+    #[must_use]
+    pub fn with_overrides(self, ids: impl IntoIterator<Item = Revision>) -> Self {
+        // No namespace is empty, so that an override is never taken for a policy.
+        let with = |hash, id: Revision| fnv1a(fnv1a(hash, &[0]), &id.0.to_be_bytes());
+        Self(ids.into_iter().fold(self.0, with))
     }
 }
 
@@ -96,5 +105,16 @@ mod tests {
         assert_ne!(base, Digest::of([(&a, Revision(1))]));
         assert_ne!(base, Digest::EMPTY);
         assert_eq!(Digest::EMPTY, Digest::of([]));
+    }
+
+    #[test]
+    fn a_digest_changes_with_any_override_and_is_as_it_was_without_one() {
+        let a = id("a");
+        let base = Digest::of([(&a, Revision(1))]);
+        assert_eq!(base.with_overrides([]), base);
+        let one = base.with_overrides([Revision(2)]);
+        assert_ne!(one, base);
+        assert_ne!(one, base.with_overrides([Revision(3)]));
+        assert_ne!(one, base.with_overrides([Revision(2), Revision(3)]));
     }
 }

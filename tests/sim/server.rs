@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use fusebox_core::revision::{Incarnation, Revision};
 use fusebox_core::stats::InstanceKey;
-use fusebox_core::sync::{Audience, History, Snapshot};
+use fusebox_core::sync::{Audience, Change, History, Snapshot};
 
 use super::agenda::Millis;
 use super::standing::Standing;
@@ -176,7 +176,7 @@ impl Hub {
         let changes = write
             .changes
             .iter()
-            .map(|(id, stored)| (id, stored.as_ref()));
+            .map(|(id, stored)| Change::Policy(id, stored.as_ref()));
         let touched = self.history.apply(write.revision, changes);
         self.publish(touched)
     }
@@ -207,5 +207,5 @@ impl Hub {
 
 fn history(incarnation: Incarnation, adopted: bool, store: &Store) -> History {
     let policies = store.contents().values().cloned();
-    History::new(incarnation, adopted, store.revision(), policies)
+    History::new(incarnation, adopted, store.revision(), policies, [])
 }

@@ -108,6 +108,7 @@ fn snapshot(revision: u64, rules: Rules) -> Received {
             id,
             revision,
         }],
+        overrides: Vec::new(),
     }
 }
 

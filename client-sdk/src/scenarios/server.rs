@@ -49,6 +49,7 @@ impl Server {
             revision: self.revision,
             digest: Digest::of(entries.iter().map(|(id, entry)| (id, entry.revision))),
             entries: entries.into_values().collect(),
+            overrides: Vec::new(),
         })
     }
 

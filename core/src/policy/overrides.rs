@@ -132,6 +132,11 @@ pub struct BreakerOverride {
 }
 
 impl BreakerOverride {
+    /// What an override is called where policies are called by name. No policy has such a name.
+    pub fn name(id: Revision) -> String {
+        format!("override:{id}")
+    }
+
     /// When it ends.
     pub fn expire_time(&self) -> SystemTime {
         self.create_time + self.ttl
@@ -181,6 +186,13 @@ mod tests {
             ..everything()
         };
         assert!(!one.is_everything());
+    }
+
+    #[test]
+    fn no_policy_can_have_an_overrides_name() {
+        let name = BreakerOverride::name(Revision(17));
+        assert_eq!(name, "override:17");
+        assert!(crate::key::PolicyId::new("default", &name).is_err());
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Small policies and snapshots for the tests of this room.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::history::{Audience, Snapshot};
-use super::replica::{Entry, Known, Received};
+use super::replica::{Entry, Known, OverrideEntry, Received};
 use crate::glob::Glob;
 use crate::key::{Labels, Namespace, PolicyId, Service};
+use crate::outcome::Forced;
+use crate::policy::overrides::{BreakerOverride, BreakerTarget};
 use crate::policy::rules::Rules;
 use crate::policy::selector::Selector;
 use crate::policy::{Draft, Policy, Stored};
@@ -49,6 +51,22 @@ pub(super) fn stored(name: &str, service: &str, revision: u64) -> Arc<Stored> {
     })
 }
 
+/// An override of a service's breakers.
+pub(super) fn standing(service: &str, id: u64) -> Arc<BreakerOverride> {
+    Arc::new(BreakerOverride {
+        id: Revision(id),
+        target: BreakerTarget {
+            service: Some(Glob::new(service).unwrap()),
+            ..BreakerTarget::everything(Namespace::default_namespace())
+        },
+        forced: Forced::Open,
+        reason: "tried".to_owned(),
+        author: String::new(),
+        create_time: SystemTime::UNIX_EPOCH,
+        ttl: Duration::from_secs(60),
+    })
+}
+
 /// A snapshot at `revision` of policies given by name and revision.
 pub(super) fn snapshot(revision: u64, policies: &[(&str, u64)]) -> Arc<Snapshot> {
     let policies: Vec<_> = policies
@@ -64,6 +82,7 @@ pub(super) fn snapshot(revision: u64, policies: &[(&str, u64)]) -> Arc<Snapshot>
         revision: Revision(revision),
         digest: Digest::of(entries),
         policies,
+        overrides: Vec::new(),
     })
 }
 
@@ -92,5 +111,21 @@ pub(super) fn received(revision: u64, policies: &[(&str, u64)]) -> Received {
         revision: snapshot.revision,
         digest: snapshot.digest,
         entries: snapshot.policies.iter().map(entry).collect(),
+        overrides: Vec::new(),
+    }
+}
+
+/// The same with overrides of everybody's breakers.
+pub(super) fn received_with(revision: u64, policies: &[(&str, u64)], ids: &[u64]) -> Received {
+    let received = received(revision, policies);
+    let ids = ids.iter().copied();
+    let entry = |id| OverrideEntry {
+        id: Revision(id),
+        standing: Ok(standing("*", id)),
+    };
+    Received {
+        digest: received.digest.with_overrides(ids.clone().map(Revision)),
+        overrides: ids.map(entry).collect(),
+        ..received
     }
 }

@@ -20,8 +20,8 @@ mod replica;
 mod roster;
 mod subscription;
 
-pub use history::{Audience, History, Snapshot};
-pub use replica::{Applied, Entry, Ignored, Known, Received, Refusal, Replica};
+pub use history::{Audience, Change, History, Snapshot};
+pub use replica::{Applied, Entry, Ignored, Known, OverrideEntry, Received, Refusal, Replica};
 pub use roster::{
     Census, Laggard, MAX_CHANGES, MAX_DEPARTED, MAX_EXAMPLES, Mark, Member, Pulse, Reach, Rewrite,
     Roster, Scope, Standing, Wanted,

@@ -5,18 +5,22 @@
 //! A store that begins a new life is followed; only an empty one is not, because a wiped server
 //! must never take everybody's protection away. Whoever runs it may say that it is meant to be
 //! empty: an adopted store is followed even then.
+//!
+//! Overrides come with the snapshot and go with it. One that this SDK cannot understand is refused
+//! by name, too; nothing stands in for it, because what an id says never changes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::key::PolicyId;
 use crate::policy::Policy;
+use crate::policy::overrides::BreakerOverride;
 use crate::revision::{Digest, Incarnation, Revision};
 
-/// A policy that is not enforced as sent, and why.
+/// A policy or an override that is not enforced as sent, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The policy's name.
+    /// The policy's name, or what the override [is called](BreakerOverride::name).
     pub policy: String,
     /// The version refused.
     pub revision: Revision,
@@ -61,6 +65,17 @@ pub struct Received {
     pub digest: Digest,
     /// Its policies.
     pub entries: Vec<Entry>,
+    /// Its overrides, in the order of their ids.
+    pub overrides: Vec<OverrideEntry>,
+}
+
+/// An override in a snapshot, if this SDK understands it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverrideEntry {
+    /// Which one.
+    pub id: Revision,
+    /// The override, or why it cannot be enforced.
+    pub standing: Result<Arc<BreakerOverride>, Refusal>,
 }
 
 /// A policy in a snapshot, if this SDK understands it.
@@ -79,7 +94,7 @@ pub struct Entry {
 pub struct Applied {
     /// The revision to acknowledge.
     pub revision: Revision,
-    /// Whether the rules of any operation may have changed.
+    /// Whether the rules of any operation or the overrides may have changed.
     pub changed: bool,
     /// Whether another store's life has begun; worth a loud word.
     pub new_incarnation: bool,
@@ -103,11 +118,13 @@ pub enum Ignored {
         received: Revision,
     },
     /// A store in a new life that holds nothing, and that nobody has adopted.
-    #[error("store {incarnation} is new and empty; the {kept} policies of the old one stay")]
+    #[error(
+        "store {incarnation} is new and empty; the {kept} policies and overrides of the old one stay"
+    )]
     EmptyIncarnation {
         /// The new life.
         incarnation: Incarnation,
-        /// Policies that stay enforced.
+        /// Policies and overrides that stay enforced.
         kept: usize,
     },
 }
@@ -119,6 +136,7 @@ pub struct Replica {
     /// Of what `known` tells, some may be missing here.
     incomplete: bool,
     policies: BTreeMap<PolicyId, Held>,
+    overrides: Vec<OverrideEntry>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -133,6 +151,7 @@ impl Default for Replica {
             known: Known::nothing(),
             incomplete: false,
             policies: BTreeMap::new(),
+            overrides: Vec::new(),
         }
     }
 }
@@ -158,6 +177,7 @@ impl Replica {
             known: Known::nothing(),
             incomplete: false,
             policies: stand_ins.into_iter().map(stand_in).collect(),
+            overrides: Vec::new(),
         };
         replica.receive(received)?;
         Ok(replica)
@@ -192,9 +212,17 @@ impl Replica {
 
     /// What was refused of the snapshot held.
     pub fn refusals(&self) -> impl Iterator<Item = &Refusal> {
-        self.policies
-            .values()
-            .filter_map(|held| held.refusal.as_ref())
+        let policies = self.policies.values();
+        let policies = policies.filter_map(|held| held.refusal.as_ref());
+        let overrides = self.overrides.iter();
+        policies.chain(overrides.filter_map(|entry| entry.standing.as_ref().err()))
+    }
+
+    /// The overrides of the snapshot held, in the order of their ids. Whether their time is over is
+    /// for whoever has a clock.
+    pub fn overrides(&self) -> impl Iterator<Item = &Arc<BreakerOverride>> {
+        let overrides = self.overrides.iter();
+        overrides.filter_map(|entry| entry.standing.as_ref().ok())
     }
 
     /// The last good version of a policy whose newest was refused.
@@ -214,6 +242,8 @@ impl Replica {
             self.policies.insert(id, held);
         }
         changed |= !before.is_empty();
+        changed |= self.overrides != received.overrides;
+        self.overrides = received.overrides;
         let new_incarnation = self.known.incarnation.is_some() && !same_life;
         let floor = if same_life {
             self.known.revision
@@ -256,7 +286,8 @@ impl Replica {
             .entries
             .iter()
             .map(|entry| (&entry.id, entry.revision));
-        if Digest::of(entries) != received.digest {
+        let overrides = received.overrides.iter().map(|entry| entry.id);
+        if Digest::of(entries).with_overrides(overrides) != received.digest {
             return Err(Ignored::Corrupt {
                 received: received.revision,
             });
@@ -271,7 +302,7 @@ impl Replica {
                 held,
             });
         }
-        let kept = self.policies().count();
+        let kept = self.policies().count() + self.overrides().count();
         let wiped = received.entries.is_empty() && !received.adopted;
         if !same_life && wiped && kept > 0 {
             let incarnation = received.incarnation;
@@ -300,7 +331,7 @@ fn succeed(before: Option<(PolicyId, Held)>, entry: Entry, changed: &mut bool) -
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{policy, received};
+    use super::super::fixtures::{policy, received, received_with};
     use super::*;
 
     fn refused(entry: &mut Entry) {
@@ -495,5 +526,58 @@ mod tests {
         assert_eq!((applied.revision, applied.changed), (Revision(8), false));
         assert_eq!(replica.known().revision, Revision(8));
         assert!(replica.confirm(Incarnation(8), Revision(9)).is_err());
+    }
+
+    fn forced(replica: &Replica) -> Vec<u64> {
+        replica.overrides().map(|one| one.id.0).collect()
+    }
+
+    #[test]
+    fn overrides_come_and_go_with_the_snapshot() {
+        let mut replica = Replica::default();
+        let both = received_with(2, &[("a", 1)], &[1, 2]);
+        assert!(replica.receive(both).unwrap().changed);
+        assert_eq!(forced(&replica), [1, 2]);
+        let again = received_with(3, &[("a", 1)], &[1, 2]);
+        assert!(!replica.receive(again).unwrap().changed);
+        let second = received_with(4, &[("a", 1)], &[2]);
+        assert!(replica.receive(second).unwrap().changed);
+        assert_eq!(forced(&replica), [2]);
+        assert_eq!(names(&replica), ["a"]);
+    }
+
+    #[test]
+    fn an_override_that_is_not_understood_is_refused_by_name_and_its_siblings_apply() {
+        let mut replica = Replica::default();
+        let mut both = received_with(2, &[("a", 1)], &[1, 2]);
+        both.overrides[1].standing = Err(Refusal {
+            policy: BreakerOverride::name(Revision(2)),
+            revision: Revision(2),
+            field: "action".into(),
+            reason: "unknown".into(),
+        });
+        replica.receive(both).unwrap();
+        assert_eq!(forced(&replica), [1]);
+        assert_eq!(names(&replica), ["a"]);
+        let refused: Vec<_> = replica.refusals().map(|one| one.policy.as_str()).collect();
+        assert_eq!(refused, ["override:2"]);
+    }
+
+    #[test]
+    fn a_missing_override_is_a_digest_that_does_not_match() {
+        let mut torn = received_with(2, &[("a", 1)], &[1, 2]);
+        torn.overrides.pop();
+        let error = Replica::default().receive(torn).unwrap_err();
+        assert!(matches!(error, Ignored::Corrupt { .. }));
+    }
+
+    #[test]
+    fn an_empty_new_life_takes_nobodys_overrides_away() {
+        let mut replica = Replica::default();
+        replica.receive(received_with(2, &[], &[1])).unwrap();
+        let mut wiped = received(1, &[]);
+        wiped.incarnation = Incarnation(99);
+        assert!(replica.receive(wiped).is_err());
+        assert_eq!(forced(&replica), [1]);
     }
 }

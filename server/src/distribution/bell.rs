@@ -105,6 +105,7 @@ mod tests {
                 revision: Revision(1),
                 digest: Digest::EMPTY,
                 policies: Vec::new(),
+                overrides: Vec::new(),
             })),
             permit: Arc::clone(&permits).try_acquire_owned().unwrap(),
         };

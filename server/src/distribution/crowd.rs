@@ -132,6 +132,7 @@ mod tests {
             revision: Revision(revision),
             digest: Digest(revision),
             policies: Vec::new(),
+            overrides: Vec::new(),
         }))
     }
 

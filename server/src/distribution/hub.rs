@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use fusebox_core::policy::Stored;
 use fusebox_core::revision::{Incarnation, Revision};
-use fusebox_core::sync::{Audience, History, Snapshot};
+use fusebox_core::sync::{Audience, Change, History, Snapshot};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -90,7 +90,7 @@ impl Hub {
         let roll = Arc::new(Roll::new(revision));
         let state = State {
             roll: Arc::clone(&roll),
-            history: History::new(incarnation, adopted, revision, policies),
+            history: History::new(incarnation, adopted, revision, policies, []),
             crowds: HashMap::new(),
             turns: BTreeMap::new(),
             given: 0,
@@ -148,7 +148,7 @@ impl Hub {
     /// That a set is as it was is news, too: whoever has seen another one meanwhile, from another
     /// server, is held by this one for ahead until it tells of a later revision.
     pub(super) fn rebuild(&self, revision: Revision, policies: Vec<Arc<Stored>>) -> usize {
-        let history = History::new(self.incarnation, self.adopted, revision, policies);
+        let history = History::new(self.incarnation, self.adopted, revision, policies, []);
         let touched = self.lock().rebuild(history);
         self.news.notify_one();
         touched
@@ -196,7 +196,7 @@ impl State {
 
     fn apply(&mut self, write: &Committed) -> usize {
         let changes = write.versions.iter();
-        let changes = changes.map(|version| (&version.id, version.stored.as_ref()));
+        let changes = changes.map(|version| Change::Policy(&version.id, version.stored.as_ref()));
         let touched = self.history.apply(write.revision, changes);
         let audiences = touched.iter().map(|(audience, _)| audience);
         self.roll.advance(write.revision, audiences);
@@ -311,6 +311,7 @@ mod tests {
             revision: Revision(revision),
             digest: Digest(revision),
             policies: Vec::new(),
+            overrides: Vec::new(),
         };
         state.publish(audience(service), Arc::new(snapshot));
     }

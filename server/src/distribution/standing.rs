@@ -145,6 +145,7 @@ mod tests {
             revision: Revision(revision),
             digest: Digest(digest),
             policies: Vec::new(),
+            overrides: Vec::new(),
         };
         Edition::new(Arc::new(snapshot))
     }

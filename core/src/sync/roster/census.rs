@@ -42,7 +42,7 @@ impl Roster {
         let (mut whole, mut single) = (BTreeSet::new(), BTreeSet::new());
         for policy in writes.iter().flat_map(Rewrite::versions) {
             let namespace = &policy.id().namespace;
-            match Audience::named(namespace, policy.selector()) {
+            match Audience::named(namespace, policy.selector().service()) {
                 None => _ = whole.insert(namespace),
                 Some(audience) => _ = single.insert(audience),
             }

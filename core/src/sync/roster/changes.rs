@@ -32,7 +32,7 @@ struct Change {
 pub(super) struct Touch {
     /// To be acknowledged.
     pub(super) required: Revision,
-    /// What the last change said: the versions of policies from here on,
+    /// What the last change said: the versions of policies and the overrides from here on,
     first: Revision,
     /// before here.
     until: Revision,
@@ -48,20 +48,21 @@ impl Touch {
         }
     }
 
-    /// Whether the last change said this version of a policy.
+    /// Whether the last change said this version of a policy, or this override.
     pub(super) fn says(&self, version: Revision) -> bool {
         self.first <= version && version < self.until
     }
 }
 
 impl Changes {
-    /// Starts afresh: each of the snapshot's policies was a change, and whoever acknowledges the
+    /// Starts afresh: each of the snapshot's policies and overrides was a change, and whoever acknowledges the
     /// snapshot has them all.
     pub(super) fn afresh(snapshot: &Snapshot) -> Self {
         let mut versions: Vec<_> = snapshot
             .policies
             .iter()
             .map(|stored| stored.revision)
+            .chain(snapshot.overrides.iter().map(|one| one.id))
             .collect();
         versions.sort_unstable();
         versions.dedup();

@@ -1,9 +1,12 @@
 //! What becomes of a snapshot on its way.
 
-use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
+use fusebox_core::key::Namespace;
+use fusebox_core::outcome::Forced;
 use fusebox_core::policy::Stored;
 use fusebox_core::policy::field::SCHEMA;
+use fusebox_core::policy::overrides::BreakerTarget;
 use fusebox_core::sync::Replica;
 use proptest::prelude::*;
 
@@ -32,6 +35,37 @@ fn wire_of(policies: Vec<v1::Policy>) -> v1::Snapshot {
         policies,
         adopted: false,
     }
+}
+
+fn standing(id: u64) -> Arc<BreakerOverride> {
+    Arc::new(BreakerOverride {
+        id: Revision(id),
+        target: BreakerTarget::everything(Namespace::default_namespace()),
+        forced: Forced::Open,
+        reason: "tried".to_owned(),
+        author: "somebody".to_owned(),
+        create_time: SystemTime::UNIX_EPOCH,
+        ttl: Duration::from_secs(60),
+    })
+}
+
+#[test]
+fn an_override_that_is_not_understood_is_refused_by_name_and_its_siblings_stand() {
+    let unknown = v1::BreakerOverride {
+        action: 99,
+        ..override_to_wire(&standing(17))
+    };
+    let wire = v1::Snapshot {
+        overrides: vec![override_to_wire(&standing(3)), unknown],
+        ..wire_of(vec![wire_policy("good", 1)])
+    };
+    let received = snapshot_from_wire(&wire).unwrap();
+    assert!(received.entries[0].policy.is_ok());
+    assert_eq!(received.overrides[0].standing, Ok(standing(3)));
+    let refused = received.overrides[1].standing.as_ref().unwrap_err();
+    assert_eq!(refused.policy, "override:17");
+    assert_eq!(refused.revision, Revision(17));
+    assert_eq!(refused.field, "action");
 }
 
 #[test]
@@ -97,7 +131,9 @@ proptest! {
         incarnation in any::<u128>(),
         adopted in any::<bool>(),
         revision in any::<u64>(),
+        forced in 0_u64..4,
     ) {
+        let overrides: Vec<_> = (0..forced).map(standing).collect();
         let mut policies: Vec<Arc<Stored>> = policies.into_iter().map(Arc::new).collect();
         policies.sort_by(|a, b| a.policy.id().cmp(b.policy.id()));
         policies.dedup_by(|a, b| a.policy.id() == b.policy.id());
@@ -106,14 +142,16 @@ proptest! {
             incarnation: Incarnation(incarnation),
             adopted,
             revision: Revision(revision),
-            digest: Digest::of(ids),
+            digest: Digest::of(ids).with_overrides(overrides.iter().map(|one| one.id)),
             policies: policies.clone(),
+            overrides: overrides.clone(),
         };
         let received = snapshot_from_wire(&snapshot_to_wire(&snapshot)).unwrap();
         prop_assert_eq!(received.adopted, adopted);
         let mut replica = Replica::default();
         prop_assert!(replica.receive(received).is_ok());
         let sent: Vec<_> = policies.iter().map(|stored| &stored.policy).collect();
+        prop_assert_eq!(replica.overrides().cloned().collect::<Vec<_>>(), overrides);
         prop_assert_eq!(replica.policies().collect::<Vec<_>>(), sent);
     }
 }
