@@ -9,14 +9,14 @@ use std::time::Duration;
 use fusebox_core::key::{Epoch, InstanceId, InvalidName, Labels, Namespace, Service};
 use fusebox_core::policy::field::SCHEMA;
 use fusebox_core::stats::{InstanceFacts, InstanceKey};
-use fusebox_core::sync::Replica;
 use fusebox_proto::convert::session::Identity;
 use opentelemetry::metrics::Meter;
 use tonic::transport::Endpoint;
 
 use crate::cache::writer::Writer;
 use crate::cache::{Cache, Unreadable};
-use crate::enforcement::{Context, Enforcement};
+use crate::enforcement::{Context, Enforcement, Restored};
+use crate::forcing::Whoami;
 use crate::health::PolicySource;
 use crate::jitter::Jitter;
 use crate::link::{self, Board, Link, Upstream};
@@ -168,7 +168,7 @@ impl Builder {
         let servers = self.servers.iter().map(|address| endpoint(address));
         let servers = servers.collect::<Result<Vec<_>, _>>()?;
         let Start {
-            replica,
+            held,
             source,
             writer,
         } = self.start(&identity)?;
@@ -181,8 +181,7 @@ impl Builder {
             jitter: Jitter::seeded(self.jitter_seed.unwrap_or(epoch)),
             metrics: Metrics::new(meter.as_ref()),
         };
-        let (service, labels) = (identity.key.service.clone(), identity.facts.selectable());
-        let enforcement = Enforcement::new(service, labels, context, replica, source);
+        let enforcement = Enforcement::new(whoami(&identity), context, held, source);
         let enforcement = Arc::new(enforcement);
         let upstream = Upstream {
             identity,
@@ -196,10 +195,10 @@ impl Builder {
 
     /// What the cache holds, and the thread that writes to it from now on.
     fn start(&self, identity: &Identity) -> Result<Start, InvalidSetup> {
-        let (mut replica, mut source) = (Replica::default(), PolicySource::Defaults);
+        let (mut held, mut source) = (Restored::default(), PolicySource::Defaults);
         let Some(directory) = self.cache_dir.as_deref() else {
             return Ok(Start {
-                replica,
+                held,
                 source,
                 writer: None,
             });
@@ -208,7 +207,7 @@ impl Builder {
         let cache = Cache::new(directory, &key.namespace, &key.service);
         let mut problem = None;
         match load(&cache, LOAD_WITHIN) {
-            Ok(Some(held)) => (replica, source) = (held, PolicySource::Disk),
+            Ok(Some(found)) => (held, source) = (found, PolicySource::Disk),
             Ok(None) => {}
             Err(error) => {
                 let path = cache.path().display();
@@ -216,7 +215,7 @@ impl Builder {
             }
         }
         Ok(Start {
-            replica,
+            held,
             source,
             writer: Some(Writer::start(cache, problem)?),
         })
@@ -247,16 +246,26 @@ impl Builder {
     }
 }
 
+/// What targets and selectors find.
+pub(crate) fn whoami(identity: &Identity) -> Whoami {
+    Whoami {
+        namespace: identity.key.namespace.clone(),
+        service: identity.key.service.clone(),
+        instance: identity.key.instance.clone(),
+        labels: identity.facts.selectable(),
+    }
+}
+
 /// What an instance begins with.
 struct Start {
-    replica: Replica,
+    held: Restored,
     source: PolicySource,
     writer: Option<Writer>,
 }
 
 /// What was last written down, if the disk gives it in time. What is wrong with it is told, and no
 /// more.
-fn load(cache: &Cache, within: Duration) -> Result<Option<Replica>, Unreadable> {
+fn load(cache: &Cache, within: Duration) -> Result<Option<Restored>, Unreadable> {
     let (give, given) = mpsc::channel();
     let reading = cache.clone();
     let read = move || {

@@ -17,20 +17,25 @@
 
 pub(crate) mod writer;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use fusebox_core::key::{Namespace, Service};
 use fusebox_core::policy::Policy;
 use fusebox_core::policy::field::SCHEMA;
 use fusebox_core::revision::{Incarnation, Revision};
-use fusebox_core::sync::Replica;
 use fusebox_proto::convert::incarnation::incarnation_from_wire;
-use fusebox_proto::convert::last_known_good::{last_known_good_from_wire, last_known_good_to_wire};
+use fusebox_proto::convert::last_known_good::{
+    last_known_good_from_wire, last_known_good_to_wire, override_time_left, with_override_time_left,
+};
 use fusebox_proto::store_v1::LastKnownGood;
 use fusebox_proto::v1;
 use prost::Message;
+
+use crate::enforcement::Restored;
 
 const MAGIC: &[u8; 8] = b"FUSEBOX1";
 const HEADER: usize = MAGIC.len() + 4;
@@ -50,6 +55,10 @@ pub(crate) struct Good {
     pub(crate) snapshot: v1::Snapshot,
     /// The enforced versions of policies whose version in it was refused.
     pub(crate) stand_ins: Vec<Policy>,
+    /// What was left of the time of each override in it,
+    pub(crate) override_time_left: BTreeMap<Revision, Duration>,
+    /// then.
+    pub(crate) at: SystemTime,
 }
 
 /// What became of a save.
@@ -93,7 +102,7 @@ impl Cache {
     }
 
     /// What was last saved; `None` if nothing ever was.
-    pub(crate) fn load(&self) -> Result<Option<Replica>, Unreadable> {
+    pub(crate) fn load(&self) -> Result<Option<Restored>, Unreadable> {
         let bytes = match fs::read(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             read => read?,
@@ -110,6 +119,7 @@ impl Cache {
             return Ok(Saved::NewerStays(newer));
         }
         let body = last_known_good_to_wire(good.snapshot.clone(), &good.stand_ins, SCHEMA);
+        let body = with_override_time_left(body, &good.override_time_left, good.at);
         let body = body.encode_to_vec();
         let temporary = self.path.with_extension(match lock {
             // One name is enough, and what a crash leaves of it is written over.
@@ -129,7 +139,7 @@ impl Cache {
     /// The revision on the disk, if it is of the same incarnation and newer. What cannot be read
     /// is worth nothing, however new.
     fn newer_than(&self, snapshot: &v1::Snapshot) -> Option<Revision> {
-        let saved = self.load().ok().flatten()?.held();
+        let saved = self.load().ok().flatten()?.replica.held();
         let incarnation: Option<Incarnation> = incarnation_from_wire(&snapshot.incarnation).ok()?;
         let newer = saved.incarnation == incarnation && saved.revision.0 > snapshot.revision;
         newer.then_some(saved.revision)
@@ -165,7 +175,7 @@ fn write(path: &Path, body: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-fn decode(bytes: &[u8]) -> Result<Replica, String> {
+fn decode(bytes: &[u8]) -> Result<Restored, String> {
     let (header, body) = bytes
         .split_at_checked(HEADER)
         .ok_or("shorter than its header")?;
@@ -177,7 +187,11 @@ fn decode(bytes: &[u8]) -> Result<Replica, String> {
         return Err("its checksum does not match".into());
     }
     let saved = LastKnownGood::decode(body).map_err(|error| error.to_string())?;
-    last_known_good_from_wire(&saved, SCHEMA).map_err(|unusable| unusable.to_string())
+    let replica = last_known_good_from_wire(&saved, SCHEMA);
+    Ok(Restored {
+        replica: replica.map_err(|unusable| unusable.to_string())?,
+        override_time_left: override_time_left(&saved, SystemTime::now()),
+    })
 }
 
 /// `name` with everything that could mean something to a file system as %XX.

@@ -9,19 +9,25 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use fusebox_core::guard::Plan;
-use fusebox_core::key::{Kind, Labels, OperationName, Service};
+use fusebox_core::guard::breaker::Changes;
+use fusebox_core::key::{Kind, OperationName};
+use fusebox_core::policy::overrides::BreakerTarget;
 use fusebox_core::policy::rules::Rules;
 use fusebox_core::policy::{Origin, Policy, Target, resolve};
 use fusebox_core::revision::{Incarnation, Revision};
 use fusebox_core::sync::{Applied, Ignored, Known, Received, Refusal, Replica};
 
+use crate::clock;
+use crate::forcing::{Armed, Forcing, Whoami};
 use crate::health::PolicySource;
 use crate::jitter::Jitter;
 use crate::link::{Event, Events};
 use crate::metrics::Metrics;
 use crate::operation::{Definition, Inner, Operation};
+use crate::steady;
 
 /// Most operations one process may register. Beyond it, one shared operation guards the rest.
 pub(crate) const MAX_OPERATIONS: usize = 10_000;
@@ -39,8 +45,7 @@ pub(crate) struct Context {
 
 #[derive(Debug)]
 pub(crate) struct Enforcement {
-    service: Service,
-    labels: Labels,
+    whoami: Whoami,
     context: Arc<Context>,
     /// Held from a snapshot's arrival until every operation follows it. Taken before `state`.
     order: Mutex<()>,
@@ -50,6 +55,7 @@ pub(crate) struct Enforcement {
 #[derive(Debug)]
 struct State {
     replica: Replica,
+    forcing: Forcing,
     source: PolicySource,
     operations: BTreeMap<OperationName, Arc<Inner>>,
     overflow: Option<Arc<Inner>>,
@@ -64,28 +70,39 @@ pub(crate) struct Held {
     pub(crate) in_force: Known,
     pub(crate) policies: usize,
     pub(crate) refusals: Vec<Refusal>,
+    pub(crate) overrides: Vec<Armed>,
     pub(crate) beyond_bound: u64,
 }
 
 impl Enforcement {
-    /// Enforces what `replica` holds; `source` tells where it came from.
+    /// Enforces what was held; `source` tells where it came from.
     pub(crate) fn new(
-        service: Service,
-        labels: Labels,
+        whoami: Whoami,
         context: Context,
-        replica: Replica,
+        held: Restored,
         source: PolicySource,
     ) -> Self {
+        let Restored {
+            replica,
+            override_time_left,
+        } = held;
+        let mut forcing = Forcing::new(whoami.clone());
+        forcing.restore(
+            replica.held().incarnation,
+            replica.overrides(),
+            &override_time_left,
+            clock::now(),
+        );
         let state = State {
             replica,
+            forcing,
             source,
             operations: BTreeMap::new(),
             overflow: None,
             beyond_bound: 0,
         };
         Self {
-            service,
-            labels,
+            whoami,
             context: Arc::new(context),
             order: Mutex::new(()),
             state: Mutex::new(state),
@@ -94,15 +111,16 @@ impl Enforcement {
 
     /// The operation of that name, made if there is none yet.
     pub(crate) fn register(&self, definition: &Definition) -> Operation {
-        let (inner, found) = self.find_or_make(definition);
+        let (inner, found, forced) = self.find_or_make(definition);
         found.tell(&inner, definition);
+        inner.tell(&forced);
         Operation::new(inner)
     }
 
-    fn find_or_make(&self, definition: &Definition) -> (Arc<Inner>, Found) {
+    fn find_or_make(&self, definition: &Definition) -> (Arc<Inner>, Found, Changes) {
         let mut state = self.lock();
         if let Some(known) = state.operations.get(&definition.id) {
-            return (Arc::clone(known), Found::Known);
+            return (Arc::clone(known), Found::Known, Changes::NONE);
         }
         if state.operations.len() >= MAX_OPERATIONS {
             return self.overflow(&mut state, definition);
@@ -114,13 +132,14 @@ impl Enforcement {
         self.context
             .events
             .send(Event::Declared(Arc::clone(&inner)));
-        (inner, Found::Made)
+        let forced = inner.force(&state.forcing.of(&inner.id));
+        (inner, Found::Made, forced)
     }
 
     /// Takes a snapshot over: every operation's next call follows it.
     pub(crate) fn receive(&self, received: Received) -> Result<Applied, Ignored> {
         let _order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
-        let (applied, replaced) = {
+        let (applied, replaced, forced) = {
             let mut state = self.lock();
             let applied = state.replica.receive(received)?;
             state.source = PolicySource::Server;
@@ -129,12 +148,42 @@ impl Enforcement {
             } else {
                 Vec::new()
             };
-            (applied, replaced)
+            (applied, replaced, state.force())
         };
         for (inner, plan) in replaced {
             inner.follow(plan);
         }
+        tell(&forced);
         Ok(applied)
+    }
+
+    /// The server's clock shows that: overrides end by it.
+    pub(crate) fn server_shows(&self, time: SystemTime) {
+        let forced = {
+            let mut state = self.lock();
+            state.forcing.server_shows(time, clock::now());
+            state.force()
+        };
+        tell(&forced);
+    }
+
+    /// Closes the breakers that `target` means here and forgets what they have counted; once by id.
+    pub(crate) fn reset(&self, id: Revision, target: &BreakerTarget) {
+        let meant = {
+            let mut state = self.lock();
+            let meant = state.forcing.is_reset(id, target);
+            let all = state.operations.values().chain(&state.overflow);
+            let meant = all.filter(|inner| meant && target.takes(&inner.id));
+            meant.cloned().collect::<Vec<_>>()
+        };
+        for inner in meant {
+            steady::tell(|| inner.reset());
+        }
+    }
+
+    /// What is left of the time of each override.
+    pub(crate) fn override_time_left(&self) -> BTreeMap<Revision, Duration> {
+        self.lock().forcing.time_left(clock::now())
     }
 
     /// The server says that what is held is current.
@@ -168,6 +217,7 @@ impl Enforcement {
             in_force: state.replica.held(),
             policies: state.replica.policies().count(),
             refusals: state.replica.refusals().cloned().collect(),
+            overrides: state.forcing.in_force(clock::now()).cloned().collect(),
             beyond_bound: state.beyond_bound,
         }
     }
@@ -211,7 +261,9 @@ impl Enforcement {
         local: &Rules,
         previous: Option<&Plan>,
     ) -> Plan {
-        let (service, labels) = (&self.service, &self.labels);
+        let Whoami {
+            service, labels, ..
+        } = &self.whoami;
         let target = Target {
             service,
             operation,
@@ -224,10 +276,10 @@ impl Enforcement {
     }
 
     /// Too many names: usually one with an id in it. They stay guarded, by one breaker for all.
-    fn overflow(&self, state: &mut State, definition: &Definition) -> (Arc<Inner>, Found) {
+    fn overflow(&self, state: &mut State, definition: &Definition) -> (Arc<Inner>, Found, Changes) {
         state.beyond_bound += 1;
         if let Some(overflow) = &state.overflow {
-            return (Arc::clone(overflow), Found::Made);
+            return (Arc::clone(overflow), Found::Made, Changes::NONE);
         }
         let shared = Definition {
             id: OperationName::new(OVERFLOW).unwrap_or_else(|_| definition.id.clone()),
@@ -240,13 +292,47 @@ impl Enforcement {
         self.context
             .events
             .send(Event::Declared(Arc::clone(&inner)));
-        (inner, Found::FirstBeyondBound)
+        let forced = inner.force(&state.forcing.of(&inner.id));
+        (inner, Found::FirstBeyondBound, forced)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing panics while holding it; if something did, the state is still whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl State {
+    /// Arms the overrides held, and has every operation follow them if that changes anything; what it
+    /// changed is to be told.
+    fn force(&mut self) -> Vec<(Arc<Inner>, Changes)> {
+        let incarnation = self.replica.held().incarnation;
+        let standing = self.replica.overrides();
+        if !self.forcing.replace(incarnation, standing, clock::now()) {
+            return Vec::new();
+        }
+        let all = self.operations.values().chain(&self.overflow);
+        let forced = all.map(|inner| {
+            let changes = inner.force(&self.forcing.of(&inner.id));
+            (Arc::clone(inner), changes)
+        });
+        forced.collect()
+    }
+}
+
+/// While no lock is held.
+fn tell(forced: &[(Arc<Inner>, Changes)]) {
+    for (inner, changes) in forced {
+        inner.tell(changes);
+    }
+}
+
+/// What a process held before it started.
+#[derive(Debug, Default)]
+pub(crate) struct Restored {
+    pub(crate) replica: Replica,
+    /// What is left of the time of each override in it.
+    pub(crate) override_time_left: BTreeMap<Revision, Duration>,
 }
 
 /// What this process sets by itself, lowest first: what it enforces is also what it declares.

@@ -42,6 +42,8 @@ pub struct Health {
     /// Transitions and declarations that found the link's queue full. The next report makes up for
     /// them.
     pub events_dropped: u64,
+    /// What operators have decided about this process's breakers, the oldest first.
+    pub overrides: Vec<OverrideHealth>,
     /// Registrations beyond the bound on names; their calls share one breaker.
     pub operations_beyond_bound: u64,
     /// Every operation, by name.
@@ -70,6 +72,22 @@ pub struct RefusedPolicy {
     pub reason: String,
 }
 
+/// An operator's decision about breakers of this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OverrideHealth {
+    /// Which one: of two the higher is the newer, and decides.
+    pub id: u64,
+    /// What it makes of them: open or closed.
+    pub state: CircuitState,
+    /// Why, as its author said.
+    pub reason: String,
+    /// Who set it, as far as the server could tell.
+    pub author: String,
+    /// How long it still holds.
+    pub time_left: Duration,
+}
+
 /// One operation.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -91,6 +109,8 @@ pub struct OperationHealth {
     pub ramp: Option<f64>,
     /// What an operator's override makes of it instead, and for how long still.
     pub forced: Option<(CircuitState, Duration)>,
+    /// The override that does so.
+    pub forced_by: Option<u64>,
     /// What a breaker in SHADOW does, if a policy has one on trial.
     pub shadow: Option<CircuitState>,
     /// Its policies ask for retries or hedges that are never made, because its author has not
@@ -100,6 +120,15 @@ pub struct OperationHealth {
 
 pub(crate) fn of(enforcement: &Enforcement, link: Status) -> Health {
     let held = enforcement.held();
+    let now = clock::now();
+    let overrides = held.overrides.iter().map(|one| OverrideHealth {
+        id: one.standing.id.0,
+        state: one.standing.forced.as_state(),
+        reason: one.standing.reason.clone(),
+        author: one.standing.author.clone(),
+        time_left: one.until.since(now),
+    });
+    let overrides = overrides.collect();
     let refused = held.refusals.into_iter().map(|refusal| RefusedPolicy {
         policy: refusal.policy,
         field: refusal.field,
@@ -121,6 +150,7 @@ pub(crate) fn of(enforcement: &Enforcement, link: Status) -> Health {
         revision: held.in_force.revision.0,
         refused: refused.collect(),
         events_dropped: enforcement.context().events.dropped(),
+        overrides,
         operations_beyond_bound: held.beyond_bound,
         operations: enforcement
             .operations()
@@ -146,6 +176,7 @@ fn operation(inner: &Inner) -> OperationHealth {
         forced: view
             .forced
             .map(|known| (known.forced.as_state(), known.until.since(now))),
+        forced_by: view.forced.map(|known| known.id),
         shadow: inner.shadow_state(now),
         retries_idle: plan.enabled && repeats && !inner.idempotent,
     }

@@ -36,6 +36,7 @@ mod classify;
 mod clock;
 mod enforcement;
 mod error;
+mod forcing;
 mod health;
 mod jitter;
 mod lanes;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use fusebox_core::guard::breaker::StateView;
+use fusebox_core::guard::breaker::{Changes, Override, StateView};
 use fusebox_core::guard::{Guard, Plan, Standing, Watch};
 use fusebox_core::key::{Kind, OperationName};
 use fusebox_core::outcome::{CircuitState, Reason, Transition};
@@ -314,6 +314,19 @@ impl Inner {
             number,
             transition: *transition,
         });
+    }
+
+    /// Puts `overrides` in the place of those that held. What that changed is to be told, once nobody
+    /// holds a lock.
+    pub(crate) fn force(&self, overrides: &[Override]) -> Changes {
+        self.guard.breaker.force(overrides, clock::now())
+    }
+
+    /// Tells of changes, whatever becomes of whoever listens.
+    pub(crate) fn tell(&self, changes: &Changes) {
+        for transition in changes.iter() {
+            steady::tell(|| self.announce(transition));
+        }
     }
 
     /// The number of the last transition announced; 0 before the first.

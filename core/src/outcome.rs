@@ -230,9 +230,25 @@ pub enum Cause {
     /// Somebody reset the breaker.
     Reset,
     /// An operator's override decides.
-    Forced,
+    Forced {
+        /// Its id.
+        by: u64,
+    },
     /// An operator's override has ended, and the breaker decides for itself again.
-    Released,
+    Released {
+        /// Its id.
+        by: u64,
+    },
+}
+
+impl Cause {
+    /// The override that did it, if one did.
+    pub const fn by(self) -> Option<u64> {
+        match self {
+            Self::Forced { by } | Self::Released { by } => Some(by),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Cause {
@@ -246,8 +262,8 @@ impl fmt::Display for Cause {
             Self::ProbeFailed => f.write_str("a probe failed"),
             Self::HalfOpenExpired => f.write_str("no probe settled in time"),
             Self::Reset => f.write_str("reset"),
-            Self::Forced => f.write_str("forced by an override"),
-            Self::Released => f.write_str("override ended"),
+            Self::Forced { .. } => f.write_str("forced by an override"),
+            Self::Released { .. } => f.write_str("override ended"),
         }
     }
 }

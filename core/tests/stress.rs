@@ -18,7 +18,7 @@ use fusebox_core::guard::{
 };
 use fusebox_core::key::{Kind, Labels, OperationName, Service};
 use fusebox_core::lane::Lane;
-use fusebox_core::outcome::{Cause, CircuitState, Forced, Reason, Transition};
+use fusebox_core::outcome::{CircuitState, Forced, Reason, Transition};
 use fusebox_core::policy::ratio::{Multiplier, Ratio, Share};
 use fusebox_core::policy::rules::{
     BulkheadLimit, ConcurrencyBounds, HalfOpen, Mode, Quota, RatioTrip, Rules, Trip, Window,
@@ -52,7 +52,7 @@ struct Events {
 
 impl Watch for Events {
     fn changed(&self, transition: &Transition, standing: Standing) {
-        let computed = !matches!(transition.cause, Cause::Forced | Cause::Released);
+        let computed = transition.cause.by().is_none();
         if computed && standing == Standing::Enforced {
             self.left[transition.from as usize].fetch_add(1, Ordering::Relaxed);
             self.entered[transition.to as usize].fetch_add(1, Ordering::Relaxed);

@@ -23,12 +23,14 @@ pub(super) fn good(incarnation: u8, revision: u64) -> Good {
             adopted: false,
         },
         stand_ins: Vec::new(),
+        override_time_left: BTreeMap::new(),
+        at: SystemTime::UNIX_EPOCH,
     }
 }
 
 /// Whose revision is on the disk.
 pub(super) fn saved(cache: &Cache) -> u64 {
-    cache.load().unwrap().unwrap().known().revision.0
+    cache.load().unwrap().unwrap().replica.known().revision.0
 }
 
 fn names(directory: &Path) -> Vec<String> {

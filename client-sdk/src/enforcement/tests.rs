@@ -241,3 +241,5 @@ fn whoever_hears_that_there_are_too_many_names_may_look_at_everything() {
         assert_eq!(hear.iter().collect::<Vec<_>>(), [1]);
     });
 }
+
+mod forced;

@@ -19,6 +19,7 @@
 mod allegiance;
 mod board;
 mod dial;
+mod recent;
 mod reports;
 mod route;
 mod session;
@@ -45,6 +46,7 @@ use allegiance::{Allegiance, Verdict};
 pub(crate) use board::{Board, Status};
 use dial::Dial;
 pub(crate) use dial::tuned;
+use recent::Recent;
 use reports::Reports;
 use route::Route;
 use session::Stopped;
@@ -166,6 +168,7 @@ impl Link {
             inbox,
             dial,
             reports: Reports::default(),
+            recent: Recent::default(),
         };
         (link, keeper, stopped)
     }
@@ -201,6 +204,7 @@ struct Keeper {
     route: Route,
     allegiance: Allegiance,
     reports: Reports,
+    recent: Recent,
 }
 
 impl Keeper {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use fusebox_core::key::OperationName;
-use fusebox_core::outcome::{BreakerCounts, CircuitState};
+use fusebox_core::outcome::CircuitState;
 use fusebox_core::revision::Revision;
 use fusebox_core::stats::{ForcedReport, OperationReport, Totals};
 use fusebox_core::time::Instant;
@@ -77,7 +77,7 @@ impl Reports {
             last_transition,
             forced: current.forced,
             shadow: current.shadow,
-            breaker: BreakerCounts::default(),
+            breaker: inner.guard.breaker.counts_at(now),
         };
         self.told.insert(inner.id.clone(), current);
         Some(report)

@@ -8,13 +8,11 @@ mod hearing;
 
 use std::time::Duration;
 
-use fusebox_core::outcome::Transition;
 use fusebox_core::revision::Incarnation;
-use fusebox_core::stats::TransitionReport;
 use fusebox_proto::convert::session::{Declared, declared_to_wire, hello_to_wire};
 use fusebox_proto::convert::snapshot::required_incarnation;
 use fusebox_proto::convert::statistics::transition_to_wire;
-use fusebox_proto::convert::time::duration_from_wire;
+use fusebox_proto::convert::time::{duration_from_wire, timestamp_from_wire};
 use fusebox_proto::v1;
 use fusebox_proto::v1::connect_request::Message as Up;
 use fusebox_proto::v1::connect_response::Message as Down;
@@ -26,6 +24,7 @@ use tonic::Streaming;
 use tonic::transport::Endpoint;
 
 use super::allegiance::Verdict;
+use super::recent::Told;
 use super::route::Ending;
 use super::{Event, FAREWELL, Farewell, Keeper};
 use crate::clock;
@@ -158,6 +157,10 @@ async fn open<'a>(
         ));
     }
     keeper.reports.start_over();
+    if let Some(time) = &welcome.server_time {
+        let time = timestamp_from_wire(Some(time));
+        keeper.enforcement.server_shows(time);
+    }
     keeper.upstream.board.connected(server.uri().to_string());
     keeper.set_connected(true);
     tracing::info!(target: "fusebox", server = %server.uri(), session = welcome.session, "connected");
@@ -238,6 +241,10 @@ impl Session<'_> {
         for inner in self.keeper.enforcement.operations() {
             self.declare(&inner).await?;
         }
+        for transition in self.keeper.recent.again(clock::now()) {
+            let transition = transition_to_wire(&transition);
+            self.send(Up::Transition(transition)).await?;
+        }
         self.send_report().await
     }
 
@@ -274,21 +281,13 @@ impl Session<'_> {
                 number,
                 transition,
             }) => {
-                let Transition {
-                    at,
-                    from,
-                    to,
-                    cause,
-                } = transition;
-                let report = TransitionReport {
+                let told = Told {
                     operation,
                     number,
-                    from,
-                    to,
-                    cause: cause.to_string(),
-                    age: clock::now().since(at),
-                    by: None,
+                    transition,
                 };
+                let report = told.report(clock::now());
+                self.keeper.recent.keep(told);
                 self.send(Up::Transition(transition_to_wire(&report))).await
             }
             None => Err(Break::Lost("no operation is left to speak for".into())),
@@ -317,13 +316,16 @@ const fn request(message: Up) -> v1::ConnectRequest {
     }
 }
 
-fn ticks(period: Option<&prost_types::Duration>) -> Interval {
-    let period = period.and_then(|period| duration_from_wire(period).ok());
-    let mut ticks = interval(
-        period
-            .unwrap_or(DEFAULT_INTERVAL)
-            .clamp(MIN_INTERVAL, MAX_INTERVAL),
-    );
+/// What a server asks for, within bounds.
+fn period(wire: Option<&prost_types::Duration>) -> Duration {
+    let period = wire.and_then(|period| duration_from_wire(period).ok());
+    let period = period.unwrap_or(DEFAULT_INTERVAL);
+    period.clamp(MIN_INTERVAL, MAX_INTERVAL)
+}
+
+/// The first after one period.
+fn ticks(wire: Option<&prost_types::Duration>) -> Interval {
+    let mut ticks = interval(period(wire));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.reset();
     ticks

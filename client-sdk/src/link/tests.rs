@@ -12,7 +12,6 @@ use std::time::Duration;
 use fusebox_core::key::{Epoch, InstanceId, Labels, Namespace, Service};
 use fusebox_core::policy::field::SCHEMA;
 use fusebox_core::stats::{InstanceFacts, InstanceKey};
-use fusebox_core::sync::Replica;
 use fusebox_proto::convert::time::duration_to_wire;
 use fusebox_proto::v1;
 use fusebox_proto::v1::connect_request::Message as Up;
@@ -21,8 +20,9 @@ use tokio::time::{Instant, sleep, timeout};
 use tonic::Status as Answer;
 
 use super::*;
+use crate::builder::whoami;
 use crate::cache::Cache;
-use crate::enforcement::Context;
+use crate::enforcement::{Context, Restored};
 use crate::health::PolicySource;
 use crate::jitter::Jitter;
 use crate::metrics::Metrics;
@@ -55,10 +55,9 @@ impl Process {
         };
         let key = &identity.key;
         let enforcement = Arc::new(Enforcement::new(
-            key.service.clone(),
-            Labels::default(),
+            whoami(&identity),
             context,
-            Replica::default(),
+            Restored::default(),
             PolicySource::Defaults,
         ));
         let cache = cache_dir.map(|dir| Cache::new(dir, &key.namespace, &key.service));

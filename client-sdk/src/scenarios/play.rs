@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use fusebox_core::guard::breaker::Override;
 use fusebox_core::guard::{Standing, Watch};
-use fusebox_core::key::{Labels, OperationName, Service};
+use fusebox_core::key::{InstanceId, Labels, Namespace, OperationName, Service};
 use fusebox_core::outcome::Forced;
 use fusebox_core::policy::rules::{Jitter, Rules};
-use fusebox_core::sync::Replica;
 use fusebox_core::time::Instant;
 use tokio::sync::mpsc;
 
@@ -18,7 +17,8 @@ use super::rules::Said;
 use super::script::{Answer, Asking, Calls, Expected, Found, Mistake, Scenario, Sight, Step, What};
 use super::server::Server;
 use crate::clock;
-use crate::enforcement::{Context, Enforcement};
+use crate::enforcement::{Context, Enforcement, Restored};
+use crate::forcing::Whoami;
 use crate::health::PolicySource;
 use crate::jitter;
 use crate::link::{self, Event};
@@ -82,10 +82,14 @@ impl Stage {
             jitter: jitter::Jitter::seeded(7),
             metrics: Metrics::new(None),
         };
-        let service = Service::new("caller").expect("a legal name");
-        let labels = Labels::default();
-        let (replica, source) = (Replica::default(), PolicySource::Defaults);
-        let enforcement = Enforcement::new(service, labels, context, replica, source);
+        let whoami = Whoami {
+            namespace: Namespace::default_namespace(),
+            service: Service::new("caller").expect("a legal name"),
+            instance: InstanceId::new("caller-1").expect("a legal name"),
+            labels: Labels::default(),
+        };
+        let (held, source) = (Restored::default(), PolicySource::Defaults);
+        let enforcement = Enforcement::new(whoami, context, held, source);
         let definition = Definition {
             id: OperationName::new("dependency").expect("a legal name"),
             kind: said.kind,

@@ -4,11 +4,16 @@
 //! without what it had no words for, so that what it wrote of these is not what it was sent. It
 //! refused them; so does whoever reads the file, and has them sent anew if it can do better.
 
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
 use fusebox_core::policy::{Policy, Violations};
+use fusebox_core::revision::Revision;
 use fusebox_core::sync::{Ignored, Replica};
 
 use super::policy::{policy_to_wire, stored_from_wire_as};
 use super::snapshot::snapshot_from_wire_as;
+use super::time::{age_from_wire, duration_to_wire, timestamp_from_wire, timestamp_to_wire};
 use crate::store_v1::LastKnownGood;
 use crate::v1;
 
@@ -40,6 +45,40 @@ pub fn last_known_good_to_wire<'a>(
         override_time_left: Vec::new(),
         written: None,
     }
+}
+
+/// The same with what was left of the time of each override at `now`, by this machine's clock.
+#[must_use]
+pub fn with_override_time_left(
+    mut wire: LastKnownGood,
+    left: &BTreeMap<Revision, Duration>,
+    now: SystemTime,
+) -> LastKnownGood {
+    let overrides = wire
+        .snapshot
+        .iter()
+        .flat_map(|snapshot| &snapshot.overrides);
+    let left = overrides.map(|one| left.get(&Revision(one.id)).copied().unwrap_or_default());
+    wire.override_time_left = left.map(duration_to_wire).collect();
+    wire.written = Some(timestamp_to_wire(now));
+    wire
+}
+
+/// What is left of the time of each override at `now`, by this machine's clock. If that shows a time
+/// before it was written down, nothing is known to have passed.
+pub fn override_time_left(wire: &LastKnownGood, now: SystemTime) -> BTreeMap<Revision, Duration> {
+    let written = timestamp_from_wire(wire.written.as_ref());
+    let age = now.duration_since(written).unwrap_or_default();
+    let overrides = wire
+        .snapshot
+        .iter()
+        .flat_map(|snapshot| &snapshot.overrides);
+    let left = overrides.zip(&wire.override_time_left);
+    left.map(|(one, left)| {
+        let left = age_from_wire(Some(left)).saturating_sub(age);
+        (Revision(one.id), left)
+    })
+    .collect()
 }
 
 /// What a build that enforces up to `schema` goes on enforcing. A stand-in that it cannot enforce

@@ -1,7 +1,10 @@
 //! What a session hears, and what it makes of it.
 
+use std::time::SystemTime;
+
 use fusebox_core::revision::Revision;
 use fusebox_core::sync::{Applied, Ignored};
+use fusebox_proto::convert::breaker::target_from_wire;
 use fusebox_proto::convert::session::refusal_to_wire;
 use fusebox_proto::convert::snapshot::{required_incarnation, snapshot_from_wire};
 use fusebox_proto::convert::time::duration_from_wire;
@@ -10,8 +13,9 @@ use fusebox_proto::v1::connect_request::Message as Up;
 use fusebox_proto::v1::connect_response::Message as Down;
 use tokio::time::Instant;
 
-use super::{Break, Flow, Session, describe};
+use super::{Break, Flow, Session, describe, period, ticks};
 use crate::cache::Good;
+use crate::steady;
 
 impl Session<'_> {
     pub(super) async fn hear(
@@ -31,15 +35,41 @@ impl Session<'_> {
                     .and_then(|delay| duration_from_wire(delay).ok());
                 Err(Break::Drained(delay.unwrap_or_default()))
             }
+            Some(Down::ResetBreakers(reset)) => {
+                self.reset(&reset);
+                Ok(())
+            }
+            Some(Down::ReportAck(ack)) => {
+                self.keep_pace(ack.report_interval.as_ref());
+                self.note_confirmed();
+                Ok(())
+            }
             // A message this SDK does not know is for a newer one.
-            Some(
-                Down::Welcome(_) | Down::ReportAck(_) | Down::ResetBreakers(_) | Down::Heartbeat(_),
-            )
-            | None => {
+            Some(Down::Welcome(_) | Down::Heartbeat(_)) | None => {
                 // A server that had anything newer would have sent it.
                 self.note_confirmed();
                 Ok(())
             }
+        }
+    }
+
+    /// Whom it means is for this process to find out.
+    fn reset(&self, wire: &v1::ResetBreakers) {
+        match target_from_wire(wire.target.as_ref()) {
+            Ok(target) => self.keeper.enforcement.reset(Revision(wire.id), &target),
+            Err(violations) => steady::tell(|| {
+                tracing::error!(
+                    target: "fusebox", id = wire.id, reason = %violations,
+                    "cannot tell whose breakers to reset; passed over"
+                );
+            }),
+        }
+    }
+
+    /// From now on it reports that often.
+    fn keep_pace(&mut self, wire: Option<&prost_types::Duration>) {
+        if wire.is_some() && period(wire) != self.report.period() {
+            self.report = ticks(wire);
         }
     }
 
@@ -128,6 +158,8 @@ impl Session<'_> {
             writer.put(Good {
                 snapshot,
                 stand_ins,
+                override_time_left: self.keeper.enforcement.override_time_left(),
+                at: SystemTime::now(),
             });
         }
     }

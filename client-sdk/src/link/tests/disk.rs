@@ -12,7 +12,7 @@ fn cache(directory: &Path) -> Cache {
 
 fn saved(directory: &Path) -> Option<u64> {
     let held = cache(directory).load().unwrap();
-    held.map(|held| held.known().revision.0)
+    held.map(|held| held.replica.known().revision.0)
 }
 
 /// Takes the lock as another process that hangs would.

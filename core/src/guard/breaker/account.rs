@@ -21,6 +21,8 @@ pub(super) struct Inner {
     /// The present opening's jitter.
     pub(super) draw: u64,
     pub(super) overrides: Overrides,
+    /// The override that decides, as far as anybody was told.
+    pub(super) decides: Option<u64>,
     pub(super) random: Random,
 }
 
@@ -43,6 +45,7 @@ impl Inner {
             openings: 0,
             draw: 0,
             overrides: Overrides::default(),
+            decides: None,
             random: Random::seeded(seed),
         }
     }

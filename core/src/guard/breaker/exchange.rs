@@ -80,7 +80,8 @@ impl Changes {
     /// elapsed too: no step holds more.
     const MOST: usize = 4;
 
-    pub(super) const NONE: Self = Self([None; Self::MOST]);
+    /// No change.
+    pub const NONE: Self = Self([None; Self::MOST]);
 
     pub(super) fn add(&mut self, transition: impl Into<Option<Transition>>) {
         let Some(transition) = transition.into() else {

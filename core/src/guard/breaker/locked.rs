@@ -261,7 +261,7 @@ impl Breaker {
         }
         let before = self.acting();
         self.publish(inner, now);
-        self.forced_change(before, now)
+        self.forced_change(inner, before, now)
     }
 
     /// Changes the state; all accounts start at zero.
@@ -315,11 +315,18 @@ impl Breaker {
     }
 
     /// What an override's beginning or end changed for callers.
-    pub(super) fn forced_change(&self, before: CircuitState, now: Instant) -> Option<Transition> {
+    pub(super) fn forced_change(
+        &self,
+        inner: &mut Inner,
+        before: CircuitState,
+        now: Instant,
+    ) -> Option<Transition> {
         let after = self.acting();
-        let cause = match self.load().forced() {
-            Some(_) => Cause::Forced,
-            None => Cause::Released,
+        let decides = inner.overrides.in_force(now).map(|known| known.id);
+        let decided = std::mem::replace(&mut inner.decides, decides);
+        let cause = match decides {
+            Some(by) => Cause::Forced { by },
+            None => Cause::Released { by: decided? },
         };
         (before != after).then_some(Transition {
             at: now,

@@ -55,7 +55,7 @@ pub use window::Trace;
 
 use crate::atomics::{AtomicU64, Mutex, Ordering, lock};
 use crate::lane::Lane;
-use crate::outcome::{Cause, CircuitState, Forced, Reason, Rejection};
+use crate::outcome::{BreakerCounts, Cause, CircuitState, Forced, Reason, Rejection};
 use crate::time::Instant;
 use account::Inner;
 use window::Successes;
@@ -241,6 +241,21 @@ impl Breaker {
         }
     }
 
+    /// What it judges by at `now`.
+    pub fn counts_at(&self, now: Instant) -> BreakerCounts {
+        let inner = lock(&self.inner);
+        let generation = self.load().generation();
+        let ratio = inner.present.ratio.as_ref();
+        let window = ratio.map(|ratio| self.figures(&inner, ratio, generation, now));
+        let window = window.unwrap_or_default();
+        BreakerCounts {
+            consecutive_failures: inner.account.run,
+            window_calls: window.total,
+            window_failures: window.failed,
+            window_slow: window.slow,
+        }
+    }
+
     /// Puts `settings` in force and lets them judge what is counted already: the next success, the
     /// probes that have settled, and how long the present open state lasts, which elapsed time stays
     /// part of.
@@ -262,7 +277,7 @@ impl Breaker {
         inner.overrides.end(now);
         self.publish(&inner, now);
         let mut changes = Changes::NONE;
-        changes.add(self.forced_change(before, now));
+        changes.add(self.forced_change(&mut inner, before, now));
         changes
     }
 

@@ -108,3 +108,26 @@ fn a_file_without_a_snapshot_is_of_no_use() {
     let error = last_known_good_from_wire(&empty, SCHEMA).unwrap_err();
     assert_eq!(error, Unusable::Empty);
 }
+
+#[test]
+fn an_override_has_what_it_had_left_less_the_files_age() {
+    let snapshot = v1::Snapshot {
+        overrides: [7, 9]
+            .map(|id| v1::BreakerOverride {
+                id,
+                ..Default::default()
+            })
+            .to_vec(),
+        ..Default::default()
+    };
+    let at = |seconds: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(1000 + seconds);
+    let seconds = Duration::from_secs;
+    let left = BTreeMap::from([(Revision(7), seconds(30))]);
+    let wire = last_known_good_to_wire(snapshot, [], 1);
+    let wire = with_override_time_left(wire, &left, at(0));
+    for (now, expected) in [(at(10), 20_u64), (at(40), 0), (SystemTime::UNIX_EPOCH, 30)] {
+        let read = override_time_left(&wire, now);
+        let expected = [(Revision(7), seconds(expected)), (Revision(9), seconds(0))];
+        assert_eq!(read, BTreeMap::from(expected));
+    }
+}

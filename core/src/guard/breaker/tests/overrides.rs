@@ -45,7 +45,10 @@ fn a_refusal_by_an_override_that_ends_says_when() {
     bench.wait_millis(20_000);
     assert_eq!(bench.refused().retry_after, Some(Duration::from_secs(40)));
     bench.wait_millis(40_000).calls("S");
-    assert_eq!(bench.causes(), [Cause::Forced, Cause::Released]);
+    assert_eq!(
+        bench.causes(),
+        [Cause::Forced { by: 1 }, Cause::Released { by: 1 }]
+    );
 }
 
 #[test]
@@ -102,7 +105,7 @@ fn the_newer_of_two_decides_then_the_older_then_the_breaker_itself_each_told_onc
         CircuitState::Closed,
     ];
     assert_eq!(bench.events(), events);
-    assert_eq!(bench.causes()[3], Cause::Released);
+    assert_eq!(bench.causes()[3], Cause::Released { by: 1 });
 }
 
 #[test]
@@ -133,8 +136,8 @@ fn an_override_that_has_ended_stays_ended_for_whoever_read_the_clock_before() {
     bench.now = bench.now - Duration::from_millis(1);
     bench.calls("S F");
     let causes = [
-        Cause::Forced,
-        Cause::Released,
+        Cause::Forced { by: 1 },
+        Cause::Released { by: 1 },
         Cause::ConsecutiveFailures(1),
     ];
     assert_eq!(bench.causes(), causes);
@@ -157,7 +160,11 @@ fn whoever_comes_first_after_its_end_tells_of_it_whatever_he_came_for() {
         bench.force(&[open(1, 10_000)]);
         bench.wait_millis(10_000);
         run(&mut bench, permit);
-        assert_eq!(bench.causes(), [Cause::Forced, Cause::Released], "{errand}");
+        assert_eq!(
+            bench.causes(),
+            [Cause::Forced { by: 1 }, Cause::Released { by: 1 }],
+            "{errand}"
+        );
         bench.calls("S");
         assert_eq!(bench.transitions.len(), 2, "{errand}");
     }
