@@ -248,8 +248,11 @@ impl Rooms {
     /// Watches end at `stop`.
     fn routes(&self, stop: CancellationToken) -> Routes {
         let control = Control::new(Arc::clone(&self.store)).until(stop);
+        let control = Arc::new(control);
+        let expiring = Arc::clone(&control);
+        tokio::spawn(async move { expiring.expire_overrides().await });
         rpc::routes(rpc::Parts {
-            control: Arc::new(control),
+            control,
             distribution: Arc::clone(&self.distribution),
             fleet: Arc::clone(&self.fleet),
             health: self.health.clone(),

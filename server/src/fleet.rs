@@ -12,6 +12,7 @@
 //! for all of them) or [`FleetWatch::sessions`], counters [`FleetWatch::ledger`].
 
 mod declarations;
+mod meaning;
 mod onlooker;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

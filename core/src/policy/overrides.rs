@@ -19,7 +19,7 @@ pub const MIN_TTL: Duration = Duration::from_secs(1);
 /// The longest.
 pub const MAX_TTL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Most overrides in force at once, in a store.
-pub const MAX_STANDING: usize = 1000;
+pub const MAX_STANDING: usize = 256;
 
 /// Which breakers; all conditions that are set must hold.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -310,14 +310,15 @@ impl Control {
 /// Whether those who watch can be told of all of it at once, as they are of every write.
 fn fits_in_a_message(steps: &[Step], intent: &Intent) -> Result<(), ControlError> {
     let told = |step: &Step| {
-        let (id, author) = (step.id(), intent.author.len());
-        let who = id.namespace.as_str().len() + id.name.as_str().len() + intent.source.len();
-        let policy = match &step.change {
+        let author = intent.author.len();
+        let (id, policy) = match &step.change {
             // Its author stands in the policy, too.
-            Change::Put(policy) => author + policy_to_wire(policy).encoded_len(),
-            Change::Keep(_) => return 0,
-            Change::Delete(_) => 0,
+            Change::Put(policy) => (policy.id(), author + policy_to_wire(policy).encoded_len()),
+            Change::Delete(id) => (id, 0),
+            // Who watches policies is not told of the others.
+            Change::Keep(_) | Change::Force(_) | Change::Release(_) | Change::Reset(_) => return 0,
         };
+        let who = id.namespace.as_str().len() + id.name.as_str().len() + intent.source.len();
         who + author + policy + CHANGE_BYTES
     };
     let bytes = steps.iter().map(told).sum();

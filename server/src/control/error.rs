@@ -97,6 +97,12 @@ pub enum ControlError {
     /// A place in the past that is no longer kept, or one that has not been yet.
     #[error("{0}")]
     OutOfRange(String),
+    /// The override has been cleared, or has come to its end, or never was.
+    #[error("override {0} is not in force; ListBreakerOverrides tells which are")]
+    NotInForce(Revision),
+    /// As many overrides are in force as may be.
+    #[error("{0}")]
+    TooManyOverrides(AppendError),
     /// As many watches as there may be.
     #[error("{MAX_WATCHES} watches are open, and no more are taken; try again later")]
     TooManyWatches,
@@ -130,6 +136,8 @@ impl From<AppendError> for ControlError {
             AppendError::Conflict { id, .. } => Self::Contended(id),
             AppendError::TooLarge { .. } => Self::TooLarge(error),
             AppendError::TooMuch { .. } | AppendError::TooMany { .. } => Self::TooMuch(error),
+            AppendError::NotInForce(id) => Self::NotInForce(id),
+            AppendError::TooManyOverrides => Self::TooManyOverrides(error),
             AppendError::Crowded(crowded) => Self::Crowded(crowded),
             AppendError::Busy => Self::Busy(error),
             AppendError::Unfit { .. } | AppendError::Malformed => Self::Broken(error.to_string()),

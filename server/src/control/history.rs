@@ -39,11 +39,15 @@ pub struct AuditQuery<'a> {
 
 impl AuditQuery<'_> {
     fn admits(&self, version: &Version) -> bool {
-        let id = &version.id;
+        let names = self.name.as_ref();
+        let named = || {
+            let id = version.policy_id();
+            names.is_none_or(|only| id.is_some_and(|id| id.name == *only))
+        };
         self.namespace
             .as_ref()
-            .is_none_or(|only| id.namespace == *only)
-            && self.name.as_ref().is_none_or(|only| id.name == *only)
+            .is_none_or(|only| version.is_in(only))
+            && named()
             && self.author.is_none_or(|only| version.by.author == only)
     }
 }
@@ -93,7 +97,7 @@ impl Control {
         let Some(version) = self.version(&id, revision)? else {
             return Err(self.not_kept(id, revision));
         };
-        let Some(stored) = &version.stored else {
+        let Some(stored) = version.stored() else {
             return Err(ControlError::WasDeleted { id, revision });
         };
         let again = |_| Policy::new(stored.policy.clone().into_draft());

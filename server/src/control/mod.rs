@@ -1,4 +1,4 @@
-//! What an operator may do to policies: decided here, above the store and below the wire.
+//! What an operator may do to policies, and decide about breakers: decided here, above the store and below the wire.
 //!
 //! Every write is the same few steps: look at what is there, make what should be there, propose it
 //! on the condition that nobody came in between. What happens when somebody did is the table:
@@ -22,6 +22,7 @@
 mod apply;
 mod error;
 mod history;
+mod overrides;
 mod warnings;
 mod watch;
 
@@ -35,10 +36,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::{AppendError, Committed, Expect, Page, Proposal, Provenance, Step, Store};
 
-pub use crate::store::{Cause, Query, Version};
+pub use crate::store::{Cause, Query, Version, What};
 pub use apply::{Action, Applied, Asked, Diff, MAX_SET, MAX_TOLD_BYTES, Prune, Set};
 pub use error::ControlError;
 pub use history::{AuditQuery, Rollback};
+pub use overrides::{EXPIRY_INTERVAL, Released};
 pub use warnings::{MAX_NEIGHBOURS, MAX_WARNINGS, Warning};
 pub use watch::{Following, MAX_WATCHES, News, SYNC_INTERVAL};
 
@@ -69,6 +71,7 @@ impl Intent {
             author: self.author,
             source: self.source,
             cause,
+            reason: String::new(),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use fusebox_core::glob::Glob;
 use fusebox_core::key::{Labels, Namespace};
 use fusebox_core::policy::Draft;
+use fusebox_core::policy::overrides::BreakerOverride;
 use fusebox_core::policy::rules::Rules;
 use fusebox_core::policy::selector::Selector;
 
@@ -123,6 +124,10 @@ impl Store for Contested {
         self.store.judge(proposal)
     }
 
+    fn overrides(&self) -> Result<Vec<Arc<BreakerOverride>>, ReadError> {
+        self.store.overrides()
+    }
+
     fn get(&self, id: &PolicyId) -> Result<Option<Arc<Stored>>, ReadError> {
         self.store.get(id)
     }
@@ -185,6 +190,7 @@ pub(super) fn by_rival(step: Step) -> Proposal {
         author: "rival".into(),
         source: "192.0.2.2".into(),
         cause: Cause::Update,
+        reason: String::new(),
     };
     Proposal::one(step, by)
 }

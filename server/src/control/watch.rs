@@ -140,8 +140,10 @@ impl Following {
     }
 
     fn watches(&self, version: &Version) -> bool {
-        let own = &version.id.namespace;
-        self.namespace.as_ref().is_none_or(|only| own == only)
+        let namespace = self.namespace.as_ref();
+        version
+            .policy_id()
+            .is_some_and(|id| namespace.is_none_or(|only| id.namespace == *only))
     }
 }
 

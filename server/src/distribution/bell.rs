@@ -2,7 +2,8 @@
 //! them waits for one thing.
 //!
 //! Whoever has news leaves it beside the bell and rings. What is left there twice before the session
-//! looks is there once: of two editions the later, of two reasons to end the first. The stream may
+//! looks is there once: of two editions the later, of two reasons to end the first; only resets, which
+//! are events, wait one behind the other, as many as may. The stream may
 //! keep a bell for longer than its session lasts; what is left there by then holds up nobody.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use super::end::End;
+use super::frame::Frame;
 use super::hub::Edition;
+
+/// Resets that may wait for a session to look, or for its peer to read.
+pub(super) const MAX_RESETS: usize = 32;
 
 /// One session's bell.
 #[derive(Debug, Default)]
@@ -31,6 +36,8 @@ struct Left {
 pub(super) struct News {
     /// The audience holds another set from now on.
     pub(super) push: Option<Push>,
+    /// Breakers are to be reset, in this order.
+    pub(super) resets: Vec<Frame>,
     /// The session is to end.
     pub(super) end: Option<End>,
 }
@@ -51,6 +58,18 @@ impl Bell {
         }
         drop(left);
         self.ring();
+    }
+
+    /// Tells that breakers are to be reset; whether there was room for that.
+    pub(super) fn reset(&self, frame: Frame) -> bool {
+        let mut left = self.lock();
+        let room = left.news.resets.len() < MAX_RESETS;
+        if room && !left.muffled {
+            left.news.resets.push(frame);
+        }
+        drop(left);
+        self.ring();
+        room
     }
 
     /// Tells the session to end.

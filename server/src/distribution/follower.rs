@@ -33,7 +33,9 @@ pub(super) async fn follow(
                 warn!(missed, "fell behind the store; taking its whole state anew");
                 let Ok(anew) = store.watch() else { break };
                 watch = anew;
-                tally.woken(hub.rebuild(watch.revision, std::mem::take(&mut watch.policies)));
+                let policies = std::mem::take(&mut watch.policies);
+                let overrides = std::mem::take(&mut watch.overrides);
+                tally.woken(hub.rebuild(watch.revision, policies, overrides));
                 tally.lagged();
             }
             Err(WatchError::Closed) => break,
@@ -69,7 +71,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_follower_that_fails_ends_every_session_instead_of_leaving_it_untold() {
-        let hub = Hub::new(Incarnation(7), false, Revision(0), Vec::new());
+        let hub = Hub::new(Incarnation(7), false, Revision(0), Vec::new(), Vec::new());
         let (hub, stop) = (Arc::new(hub), CancellationToken::new());
         let audience = Audience {
             namespace: Namespace::default_namespace(),

@@ -4,9 +4,11 @@ use std::time::{Duration, SystemTime};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use fusebox_core::policy::field::SCHEMA;
+use fusebox_core::policy::overrides::BreakerReset;
 use fusebox_core::revision::Incarnation;
 use fusebox_core::stats::SessionId;
 use fusebox_core::sync::Snapshot;
+use fusebox_proto::convert::breaker::target_to_wire;
 use fusebox_proto::convert::incarnation::incarnation_to_wire;
 use fusebox_proto::convert::snapshot::snapshot_to_wire;
 use fusebox_proto::convert::time::{duration_to_wire, timestamp_to_wire};
@@ -72,6 +74,14 @@ impl Frame {
         Self::of(Response::ReportAck(v1::ReportAck {
             number,
             report_interval: None,
+        }))
+    }
+
+    /// Breakers are to be reset.
+    pub(super) fn reset(reset: &BreakerReset) -> Self {
+        Self::of(Response::ResetBreakers(v1::ResetBreakers {
+            id: reset.id.0,
+            target: Some(target_to_wire(&reset.target)),
         }))
     }
 

@@ -14,17 +14,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use fusebox_core::policy::Stored;
+use fusebox_core::policy::overrides::{BreakerOverride, BreakerReset};
 use fusebox_core::revision::{Incarnation, Revision};
 use fusebox_core::sync::{Audience, Change, History, Snapshot};
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use tracing::warn;
 
 use super::bell::Bell;
 use super::crowd::Crowd;
 use super::end::End;
 use super::frame::Frame;
 use super::roll::Roll;
-use crate::store::Committed;
+use crate::store::{Committed, Version, What};
 
 /// So many members of one audience are told before another audience has its turn.
 const TURN: usize = 16;
@@ -86,11 +88,12 @@ impl Hub {
         adopted: bool,
         revision: Revision,
         policies: Vec<Arc<Stored>>,
+        overrides: Vec<Arc<BreakerOverride>>,
     ) -> Self {
         let roll = Arc::new(Roll::new(revision));
         let state = State {
             roll: Arc::clone(&roll),
-            history: History::new(incarnation, adopted, revision, policies, []),
+            history: History::new(incarnation, adopted, revision, policies, overrides),
             crowds: HashMap::new(),
             turns: BTreeMap::new(),
             given: 0,
@@ -147,8 +150,19 @@ impl Hub {
     /// Starts again from the state at `revision`; the answer is for how many audiences it is news.
     /// That a set is as it was is news, too: whoever has seen another one meanwhile, from another
     /// server, is held by this one for ahead until it tells of a later revision.
-    pub(super) fn rebuild(&self, revision: Revision, policies: Vec<Arc<Stored>>) -> usize {
-        let history = History::new(self.incarnation, self.adopted, revision, policies, []);
+    pub(super) fn rebuild(
+        &self,
+        revision: Revision,
+        policies: Vec<Arc<Stored>>,
+        overrides: Vec<Arc<BreakerOverride>>,
+    ) -> usize {
+        let history = History::new(
+            self.incarnation,
+            self.adopted,
+            revision,
+            policies,
+            overrides,
+        );
         let touched = self.lock().rebuild(history);
         self.news.notify_one();
         touched
@@ -195,8 +209,7 @@ impl State {
     }
 
     fn apply(&mut self, write: &Committed) -> usize {
-        let changes = write.versions.iter();
-        let changes = changes.map(|version| Change::Policy(&version.id, version.stored.as_ref()));
+        let changes = write.versions.iter().filter_map(|version| change(version));
         let touched = self.history.apply(write.revision, changes);
         let audiences = touched.iter().map(|(audience, _)| audience);
         self.roll.advance(write.revision, audiences);
@@ -204,7 +217,30 @@ impl State {
         for (audience, snapshot) in touched {
             self.publish(audience, snapshot);
         }
+        for version in &*write.versions {
+            if let What::Reset(reset) = &version.what {
+                self.reset(reset);
+            }
+        }
         audiences
+    }
+
+    /// An event: whoever listens now is told.
+    fn reset(&self, reset: &BreakerReset) {
+        let frame = Frame::reset(reset);
+        let crowds = self.crowds.iter();
+        let concerned = crowds.filter(|(audience, _)| {
+            let service = audience.service.as_str();
+            reset.target.concerns(&audience.namespace, service)
+        });
+        for bell in concerned.flat_map(|(_, crowd)| crowd.bells()) {
+            if !bell.reset(frame.clone()) {
+                warn!(
+                    id = reset.id.0,
+                    "a session has not looked for long: a reset is lost on it"
+                );
+            }
+        }
     }
 
     fn rebuild(&mut self, mut history: History) -> usize {
@@ -288,6 +324,17 @@ impl Drop for Membership {
     }
 }
 
+/// What a version changes in what processes hold, if anything.
+fn change(version: &Version) -> Option<Change<'_>> {
+    match &version.what {
+        What::Policy { id, stored } => Some(Change::Policy(id, stored.as_ref())),
+        What::Override { standing, in_force } => {
+            Some(Change::Override(standing.id, in_force.then_some(standing)))
+        }
+        What::Reset(_) => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use fusebox_core::key::{Namespace, Service};
@@ -317,7 +364,7 @@ mod tests {
     }
 
     fn hub() -> Arc<Hub> {
-        let hub = Hub::new(Incarnation(7), false, Revision(0), Vec::new());
+        let hub = Hub::new(Incarnation(7), false, Revision(0), Vec::new(), Vec::new());
         Arc::new(hub)
     }
 

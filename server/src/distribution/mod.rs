@@ -148,8 +148,9 @@ impl Distribution {
     ) -> Result<Arc<Self>, ReadError> {
         let mut watch = store.watch()?;
         let policies = std::mem::take(&mut watch.policies);
+        let overrides = std::mem::take(&mut watch.overrides);
         let (incarnation, adopted) = (store.incarnation(), store.adopted());
-        let hub = Hub::new(incarnation, adopted, watch.revision, policies);
+        let hub = Hub::new(incarnation, adopted, watch.revision, policies, overrides);
         let distribution = Arc::new(Self {
             hub: Arc::new(hub),
             fleet: Arc::clone(&fleet),

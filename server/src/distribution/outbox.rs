@@ -1,7 +1,7 @@
 //! The way out of a session: a short queue that never makes its session wait.
 //!
 //! Whatever does not fit is owed: at most one frame of each kind, because the subscription allows
-//! one snapshot under way, and a later report ack says all that an earlier one said. So a peer that
+//! one snapshot under way, and a later report ack says all that an earlier one said; and a few resets. So a peer that
 //! does not read costs a bounded amount of memory and nobody's time. Why the session ended needs no
 //! place in the queue; it is said behind whatever is in it.
 //!
@@ -16,7 +16,7 @@ use std::task::{Context, Poll, Waker};
 use futures_core::Stream;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::bell::Bell;
+use super::bell::{Bell, MAX_RESETS};
 use super::end::End;
 use super::frame::Frame;
 
@@ -35,6 +35,7 @@ pub(super) struct Outbox {
 struct Owed {
     snapshot: Option<Frame>,
     permit: Option<OwnedSemaphorePermit>,
+    resets: VecDeque<Frame>,
     report_ack: Option<u64>,
 }
 
@@ -100,6 +101,15 @@ impl Outbox {
         self.owed.permit = permit;
     }
 
+    /// Sends a reset as soon as there is room, behind the snapshot; whether it may wait for that.
+    pub(super) fn owe_reset(&mut self, frame: Frame) -> bool {
+        let room = self.owed.resets.len() < MAX_RESETS;
+        if room {
+            self.owed.resets.push_back(frame);
+        }
+        room
+    }
+
     /// Acknowledges reports up to `number` as soon as there is room.
     pub(super) fn owe_report_ack(&mut self, number: u64) {
         self.owed.report_ack = Some(number);
@@ -124,7 +134,13 @@ impl Outbox {
 
     /// Whether something waits for room.
     pub(super) fn owes(&self) -> bool {
-        self.owed.snapshot.is_some() || self.owed.report_ack.is_some()
+        let Owed {
+            snapshot,
+            resets,
+            report_ack,
+            ..
+        } = &self.owed;
+        snapshot.is_some() || !resets.is_empty() || report_ack.is_some()
     }
 
     /// Whether the stream is gone.
@@ -149,6 +165,9 @@ impl Owed {
     fn next(&mut self) -> Option<(Frame, Option<OwnedSemaphorePermit>)> {
         if let Some(snapshot) = self.snapshot.take() {
             return Some((snapshot, self.permit.take()));
+        }
+        if let Some(reset) = self.resets.pop_front() {
+            return Some((reset, None));
         }
         let number = self.report_ack.take()?;
         Some((Frame::report_ack(number), None))

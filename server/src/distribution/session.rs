@@ -220,7 +220,7 @@ impl<I: Inbound> Session<I> {
 
     /// Acts upon what was left beside the bell.
     fn attend(&mut self) -> Result<(), End> {
-        let News { push, end } = self.bell.take();
+        let News { push, resets, end } = self.bell.take();
         if let Some(end) = end {
             if end == End::Draining {
                 self.drain(drain_delay(self.presence.session));
@@ -233,6 +233,14 @@ impl<I: Inbound> Session<I> {
         if let Some(Push { edition, permit }) = push {
             let dispatch = self.standing.offer(edition);
             self.push(dispatch, Some(permit));
+        }
+        for reset in resets {
+            if !self.outbox.owe_reset(reset) {
+                self.trouble(
+                    Trouble::LostReset,
+                    "it does not read, and a reset is lost on it",
+                );
+            }
         }
         Ok(())
     }

@@ -21,10 +21,12 @@ pub(super) enum Trouble {
     DoubtfulHello,
     /// More messages than a session may send; they are read later.
     Flood,
+    /// A reset that found no room, because nobody reads.
+    LostReset,
 }
 
 impl Trouble {
-    pub(super) const NAMES: [&'static str; 7] = [
+    pub(super) const NAMES: [&'static str; 8] = [
         "unexpected_ack",
         "unexpected_nack",
         "invalid",
@@ -32,6 +34,7 @@ impl Trouble {
         "over_declared",
         "doubtful_hello",
         "flood",
+        "lost_reset",
     ];
 }
 

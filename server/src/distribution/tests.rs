@@ -14,7 +14,8 @@ use super::hub::{Edition, Membership};
 use super::standing::{Dispatch, Standing};
 use super::*;
 use crate::store::{
-    Cause, Committed, Expect, Proposal, Provenance, Retention, Step, Version, WATCH_EVENTS, memory,
+    Cause, Committed, Expect, Proposal, Provenance, Retention, Step, Version, WATCH_EVENTS, What,
+    memory,
 };
 
 const PACE: Pace = Pace {
@@ -59,14 +60,17 @@ fn by() -> Provenance {
         author: "test".into(),
         source: "192.0.2.1".into(),
         cause: Cause::Create,
+        reason: String::new(),
     }
 }
 
 fn event(stored: &Arc<Stored>) -> Committed {
     let version = Version {
         revision: stored.revision,
-        id: stored.policy.id().clone(),
-        stored: Some(Arc::clone(stored)),
+        what: What::Policy {
+            id: stored.policy.id().clone(),
+            stored: Some(Arc::clone(stored)),
+        },
         replaced: None,
         time: SystemTime::UNIX_EPOCH,
         by: Arc::new(by()),
@@ -79,7 +83,13 @@ fn event(stored: &Arc<Stored>) -> Committed {
 
 fn hub() -> Arc<Hub> {
     let policies = vec![stored("a", "checkout", 1)];
-    Arc::new(Hub::new(Incarnation(7), false, Revision(1), policies))
+    Arc::new(Hub::new(
+        Incarnation(7),
+        false,
+        Revision(1),
+        policies,
+        Vec::new(),
+    ))
 }
 
 async fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
@@ -140,8 +150,8 @@ async fn taken_anew_the_state_is_told_to_those_for_whom_it_is_news() {
     let (_checkout, before) = join(&hub, "checkout");
     let (_search, _) = join(&hub, "search");
     let policies = vec![stored("a", "checkout", 5), stored("b", "other", 6)];
-    assert_eq!(hub.rebuild(Revision(6), policies.clone()), 2);
-    assert_eq!(hub.rebuild(Revision(6), policies), 0, "no news");
+    assert_eq!(hub.rebuild(Revision(6), policies.clone(), Vec::new()), 2);
+    assert_eq!(hub.rebuild(Revision(6), policies, Vec::new()), 0, "no news");
     let (_bell, after) = hub.next().await;
     assert_ne!(after.snapshot.digest, before.snapshot.digest);
     assert_eq!(
@@ -163,7 +173,7 @@ async fn taken_anew_a_set_that_is_as_before_still_reaches_who_has_seen_another_o
     };
     let (mut standing, first) = Standing::new(ahead, Vec::new(), edition);
     assert_eq!(first, None, "this server is behind");
-    hub.rebuild(Revision(3), vec![stored("a", "checkout", 1)]);
+    hub.rebuild(Revision(3), vec![stored("a", "checkout", 1)], Vec::new());
     let (_bell, news) = hub.next().await;
     let sent = standing.offer(news);
     assert!(matches!(sent, Some(Dispatch::Snapshot(_))));
@@ -171,10 +181,16 @@ async fn taken_anew_a_set_that_is_as_before_still_reaches_who_has_seen_another_o
 
 #[test]
 fn an_adopted_store_says_so_to_all_also_when_its_state_was_taken_anew() {
-    let hub = Arc::new(Hub::new(Incarnation(7), true, Revision(0), Vec::new()));
+    let hub = Arc::new(Hub::new(
+        Incarnation(7),
+        true,
+        Revision(0),
+        Vec::new(),
+        Vec::new(),
+    ));
     let (_member, edition) = join(&hub, "checkout");
     assert!(edition.snapshot.adopted);
-    hub.rebuild(Revision(1), vec![stored("a", "checkout", 1)]);
+    hub.rebuild(Revision(1), vec![stored("a", "checkout", 1)], Vec::new());
     let (_other, edition) = join(&hub, "checkout");
     assert!(edition.snapshot.adopted);
     assert_eq!(edition.snapshot.revision, Revision(1));

@@ -6,6 +6,7 @@
 mod instances;
 mod operation;
 mod operations;
+mod overrides;
 mod transitions;
 mod wait;
 mod watch;
@@ -88,30 +89,30 @@ impl FleetService for Views {
 
     async fn set_breaker_override(
         &self,
-        _: Request<v1::SetBreakerOverrideRequest>,
+        request: Request<v1::SetBreakerOverrideRequest>,
     ) -> Result<Response<v1::SetBreakerOverrideResponse>, Status> {
-        Err(Status::unimplemented(""))
+        overrides::set(self, request).await.map(Response::new)
     }
 
     async fn clear_breaker_override(
         &self,
-        _: Request<v1::ClearBreakerOverrideRequest>,
+        request: Request<v1::ClearBreakerOverrideRequest>,
     ) -> Result<Response<v1::ClearBreakerOverrideResponse>, Status> {
-        Err(Status::unimplemented(""))
+        overrides::clear(self, request).await.map(Response::new)
     }
 
     async fn list_breaker_overrides(
         &self,
-        _: Request<v1::ListBreakerOverridesRequest>,
+        request: Request<v1::ListBreakerOverridesRequest>,
     ) -> Result<Response<v1::ListBreakerOverridesResponse>, Status> {
-        Err(Status::unimplemented(""))
+        overrides::list(self, request.get_ref()).map(Response::new)
     }
 
     async fn reset_breakers(
         &self,
-        _: Request<v1::ResetBreakersRequest>,
+        request: Request<v1::ResetBreakersRequest>,
     ) -> Result<Response<v1::ResetBreakersResponse>, Status> {
-        Err(Status::unimplemented(""))
+        overrides::reset(self, request).await.map(Response::new)
     }
 
     type WaitForRevisionStream = wait::Waiting;

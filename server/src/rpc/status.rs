@@ -5,11 +5,13 @@
 //!              TooMuch, TooMuchToTell     INVALID_ARGUMENT     the same
 //!              EmptySet                   INVALID_ARGUMENT     the same
 //!              NotFound, NotKept          NOT_FOUND
+//!              NotInForce                 NOT_FOUND
 //!              AlreadyExists              ALREADY_EXISTS
 //!              Aborted, Contended         ABORTED
 //!              Crowded, WasDeleted        FAILED_PRECONDITION
 //!              OutOfRange                 OUT_OF_RANGE
 //!              TooManyWatches             RESOURCE_EXHAUSTED
+//!              TooManyOverrides           RESOURCE_EXHAUSTED
 //!              Busy                       RESOURCE_EXHAUSTED   with a RetryInfo
 //!              Unavailable                UNAVAILABLE
 //!              Broken                     INTERNAL
@@ -73,6 +75,8 @@ pub(super) fn of(error: ControlError) -> Status {
             plain(Code::FailedPrecondition, &text)
         }
         ControlError::OutOfRange(_) => plain(Code::OutOfRange, &text),
+        ControlError::NotInForce(_) => plain(Code::NotFound, &text),
+        ControlError::TooManyOverrides(_) => plain(Code::ResourceExhausted, &text),
         ControlError::TooManyWatches => plain(Code::ResourceExhausted, &text),
         ControlError::Busy(_) => {
             let details = ErrorDetails::with_retry_info(Some(RETRY_AFTER));
@@ -224,7 +228,7 @@ mod tests {
 
     #[test]
     fn every_refusal_has_its_code() {
-        use crate::store::AppendError;
+        use crate::store::{AppendError, Subject};
         let id = PolicyId::new("default", "a").unwrap();
         let reason: std::sync::Arc<str> = "the disk is full".into();
         let service = CrowdedService {
@@ -241,7 +245,7 @@ mod tests {
             (crowded.into(), Code::FailedPrecondition),
             (
                 AppendError::TooLarge {
-                    id: id.clone(),
+                    subject: Subject::Policy(id.clone()),
                     bytes: too_large,
                 }
                 .into(),
@@ -249,7 +253,7 @@ mod tests {
             ),
             (
                 AppendError::Unfit {
-                    id: id.clone(),
+                    subject: Subject::Policy(id.clone()),
                     problem: unfit,
                 }
                 .into(),

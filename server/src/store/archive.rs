@@ -11,16 +11,15 @@
 //! touched for a year can be rolled back though its neighbour changes every minute. Both are
 //! bounded in number and in bytes. A policy that is gone leaves with its last change.
 //!
-//! Versions of live policies are always here, whatever the bounds say: the archive is what a
-//! compacted journal holds.
+//! Overrides are kept as policies are; a reset is a change that leaves nothing. Versions of what is live
+//! are always here, whatever the bounds say: the archive is what a compacted journal holds.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use fusebox_core::key::PolicyId;
 use fusebox_core::revision::Revision;
 
-use super::{Changes, Committed, Stretch, Version};
+use super::{Changes, Committed, Stretch, Subject, Version};
 
 /// How much of the past is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,8 +66,8 @@ struct Kept {
 pub(super) struct Archive {
     retention: Retention,
     versions: BTreeMap<Place, Kept>,
-    /// Each policy's, the oldest first.
-    by_policy: HashMap<PolicyId, VecDeque<Place>>,
+    /// Of each policy and override, the oldest first.
+    by_subject: HashMap<Subject, VecDeque<Place>>,
     window: VecDeque<Place>,
     window_bytes: usize,
     /// Older than the window and not live.
@@ -86,7 +85,7 @@ impl Archive {
         Self {
             retention,
             versions: BTreeMap::new(),
-            by_policy: HashMap::new(),
+            by_subject: HashMap::new(),
             window: VecDeque::new(),
             window_bytes: 0,
             surplus: BTreeSet::new(),
@@ -120,10 +119,10 @@ impl Archive {
     /// Adds the newest version, which is number `index` of its write and takes `bytes`.
     pub(super) fn add(&mut self, index: u32, version: Arc<Version>, bytes: usize) {
         let place = (version.revision, index);
-        let id = version.id.clone();
+        let id = version.subject();
         self.versions.insert(place, Kept { version, bytes });
         self.bytes += bytes;
-        let own = self.by_policy.entry(id.clone()).or_default();
+        let own = self.by_subject.entry(id.clone()).or_default();
         let replaced = own.back().copied();
         own.push_back(place);
         let of_late = place.0 > self.begun_at;
@@ -148,7 +147,7 @@ impl Archive {
 
     /// Drops what is not wanted of versions from below the floor; once all of these are in.
     pub(super) fn settle(&mut self) {
-        let ids: Vec<_> = self.by_policy.keys().cloned().collect();
+        let ids: Vec<_> = self.by_subject.keys().cloned().collect();
         for id in ids {
             self.trim(&id);
         }
@@ -161,7 +160,7 @@ impl Archive {
         };
         self.floor = place.0;
         self.window_bytes -= self.versions[&place].bytes;
-        let id = self.versions[&place].version.id.clone();
+        let id = self.versions[&place].version.subject();
         self.age(place);
         self.trim(&id);
     }
@@ -178,23 +177,23 @@ impl Archive {
             let Some(&oldest) = self.surplus.first() else {
                 return;
             };
-            let id = self.versions[&oldest].version.id.clone();
+            let id = self.versions[&oldest].version.subject();
             self.drop_oldest_of(&id);
         }
     }
 
     fn is_live(&self, place: Place) -> bool {
         let version = &self.versions[&place].version;
-        version.stored.is_some() && self.by_policy[&version.id].back() == Some(&place)
+        version.is_live() && self.by_subject[&version.subject()].back() == Some(&place)
     }
 
-    /// Drops what a policy has too many of outside the window.
-    fn trim(&mut self, id: &PolicyId) {
-        while let Some(own) = self.by_policy.get(id) {
+    /// Drops what a policy or an override has too many of outside the window.
+    fn trim(&mut self, id: &Subject) {
+        while let Some(own) = self.by_subject.get(id) {
             let (Some(&oldest), Some(&newest)) = (own.front(), own.back()) else {
                 return;
             };
-            let gone = self.versions[&newest].version.stored.is_none();
+            let gone = !self.versions[&newest].version.is_live();
             // Once its deletion has left the window nothing of a policy is wanted.
             let too_many =
                 own.len() > self.retention.versions.max(1) || (gone && !self.window_holds(newest));
@@ -209,13 +208,13 @@ impl Archive {
         self.window.front().is_some_and(|&first| first <= place)
     }
 
-    fn drop_oldest_of(&mut self, id: &PolicyId) {
-        let Some(own) = self.by_policy.get_mut(id) else {
+    fn drop_oldest_of(&mut self, id: &Subject) {
+        let Some(own) = self.by_subject.get_mut(id) else {
             return;
         };
         let oldest = own.pop_front();
         if own.is_empty() {
-            self.by_policy.remove(id);
+            self.by_subject.remove(id);
         }
         let Some(place) = oldest else { return };
         if let Some(kept) = self.versions.remove(&place) {
@@ -227,14 +226,14 @@ impl Archive {
     }
 
     /// What a policy's newest version takes in a journal; 0 if it has none.
-    pub(super) fn newest_bytes(&self, id: &PolicyId) -> usize {
-        let newest = self.by_policy.get(id).and_then(VecDeque::back);
+    pub(super) fn newest_bytes(&self, id: &Subject) -> usize {
+        let newest = self.by_subject.get(id).and_then(VecDeque::back);
         newest.map_or(0, |place| self.versions[place].bytes)
     }
 
     /// A policy's past, the newest first: up to `limit` versions older than `before`.
-    pub(super) fn stretch(&self, id: &PolicyId, before: Option<Revision>, limit: usize) -> Stretch {
-        let own = self.by_policy.get(id).into_iter().flatten();
+    pub(super) fn stretch(&self, id: &Subject, before: Option<Revision>, limit: usize) -> Stretch {
+        let own = self.by_subject.get(id).into_iter().flatten();
         let older = |place: &&Place| before.is_none_or(|before| place.0 < before);
         let mut places = own.clone().rev().filter(older);
         let versions = places
@@ -274,8 +273,9 @@ impl Archive {
             .take(limit)
             .map(|(place, version)| (place, Arc::clone(version)))
             .collect();
-        let replaced =
-            |(_, version): &(Place, Arc<Version>)| self.at(&version.id, version.replaced?).cloned();
+        let replaced = |(_, version): &(Place, Arc<Version>)| {
+            self.at(&version.subject(), version.replaced?).cloned()
+        };
         Changes {
             before: changes.iter().map(replaced).collect(),
             more: passing.next().is_some(),
@@ -285,8 +285,8 @@ impl Archive {
     }
 
     /// What a policy was from `revision` on.
-    fn at(&self, id: &PolicyId, revision: Revision) -> Option<&Arc<Version>> {
-        let own = self.by_policy.get(id)?;
+    fn at(&self, id: &Subject, revision: Revision) -> Option<&Arc<Version>> {
+        let own = self.by_subject.get(id)?;
         let found = own.binary_search_by_key(&revision, |place| place.0).ok()?;
         Some(&self.versions[&own[found]].version)
     }

@@ -109,10 +109,10 @@ fn ids(policies: &[Arc<Stored>]) -> Vec<PolicyId> {
 /// Whose version, its attempt timeout in milliseconds, the revision it replaced.
 fn told(version: &Version) -> (PolicyId, Option<u64>, Option<u64>) {
     let attempt = |stored: &Arc<Stored>| stored.policy.rules().timeout.attempt.unwrap();
-    let milliseconds = version.stored.as_ref().map(attempt);
+    let milliseconds = version.stored().map(attempt);
     let milliseconds = milliseconds.map(|attempt| u64::try_from(attempt.as_millis()).unwrap());
     (
-        version.id.clone(),
+        version.policy_id().unwrap().clone(),
         milliseconds,
         version.replaced.map(|revision| revision.0),
     )

@@ -9,9 +9,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use fusebox_core::key::PolicyId;
+use fusebox_core::policy::overrides::MAX_STANDING;
 use fusebox_core::revision::Revision;
 
-use super::{Crowded, Expect, QUEUE_SLOTS, VERSION_BYTES, WRITE_BYTES, WRITE_VERSIONS};
+use super::{Crowded, Expect, QUEUE_SLOTS, Subject, VERSION_BYTES, WRITE_BYTES, WRITE_VERSIONS};
 
 /// Why a write was not acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,11 +27,17 @@ pub enum AppendError {
         /// The revision it found; `None` if there is no such policy.
         found: Option<Revision>,
     },
+    /// The override is no longer in force, or never was. Nothing was written.
+    #[error("override {0} is not in force")]
+    NotInForce(Revision),
+    /// As many overrides are in force as may be. Nothing was written.
+    #[error("{MAX_STANDING} overrides are in force, and no more are taken; clear some first")]
+    TooManyOverrides,
     /// More than [`VERSION_BYTES`] on the disk. Nothing was written.
-    #[error("policy {id}: takes {bytes} bytes on the disk; at most {VERSION_BYTES} are allowed")]
+    #[error("{subject}: takes {bytes} bytes on the disk; at most {VERSION_BYTES} are allowed")]
     TooLarge {
-        /// The policy.
-        id: PolicyId,
+        /// What.
+        subject: Subject,
         /// What it would take.
         bytes: usize,
     },
@@ -53,10 +60,10 @@ pub enum AppendError {
     #[error("a write must change at least one policy, and each only once")]
     Malformed,
     /// It does not survive encoding and decoding. Nothing was written; this is a bug.
-    #[error("policy {id}: cannot be kept: {problem}")]
+    #[error("{subject}: cannot be kept: {problem}")]
     Unfit {
-        /// The policy.
-        id: PolicyId,
+        /// What.
+        subject: Subject,
         /// What happened to it.
         problem: String,
     },

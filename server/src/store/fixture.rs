@@ -70,6 +70,7 @@ pub(super) fn by(cause: Cause) -> Provenance {
         author: AUTHOR.into(),
         source: "192.0.2.1".into(),
         cause,
+        reason: String::new(),
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use fusebox_core::glob::Glob;
 use fusebox_core::key::{Namespace, PolicyId};
+use fusebox_core::policy::overrides::BreakerOverride;
 use fusebox_core::policy::{Policy, Stored};
 use fusebox_core::revision::Revision;
 use tokio::sync::broadcast;
@@ -18,7 +19,8 @@ use super::archive::Place;
 use super::table::{Summary, Table};
 use super::writer::{Figures, Staged};
 use super::{
-    Changes, Committed, Page, Query, ReadError, Stretch, Version, Vitals, WATCH_EVENTS, Watch,
+    Changes, Committed, Page, Query, ReadError, Stretch, Subject, Version, Vitals, WATCH_EVENTS,
+    Watch,
 };
 
 /// What an index lacks, and what it holds with it.
@@ -47,7 +49,22 @@ struct State {
     read_only: Option<Arc<str>>,
     figures: Figures,
     /// What has changed since the index was last brought up; `None` while nobody keeps one.
-    unindexed: Option<HashSet<PolicyId>>,
+    unindexed: Option<Noted>,
+}
+
+/// What has changed since somebody last looked.
+#[derive(Debug, Default)]
+struct Noted {
+    /// Whether anything has, be it no policy.
+    moved: bool,
+    ids: HashSet<PolicyId>,
+}
+
+impl Noted {
+    fn note(&mut self, version: &Version) {
+        self.moved = true;
+        self.ids.extend(version.policy_id().cloned());
+    }
 }
 
 impl Live {
@@ -86,7 +103,7 @@ impl Live {
     pub(super) fn find(&self, id: &PolicyId) -> Option<(Arc<Stored>, usize)> {
         let state = self.read();
         let stored = state.table.get(id)?;
-        Some((Arc::clone(stored), state.table.archive().newest_bytes(id)))
+        Some((Arc::clone(stored), state.table.newest_bytes(id)))
     }
 
     /// Looks at the table, whatever the store's state.
@@ -98,6 +115,12 @@ impl Live {
         let state = self.read();
         state.open()?;
         Ok(state.table.get(id).cloned())
+    }
+
+    pub(super) fn overrides(&self) -> Result<Vec<Arc<BreakerOverride>>, ReadError> {
+        let state = self.read();
+        state.open()?;
+        Ok(state.table.overrides().values().cloned().collect())
     }
 
     pub(super) fn list(&self, query: &Query<'_>) -> Result<Page, ReadError> {
@@ -132,7 +155,8 @@ impl Live {
     ) -> Result<Stretch, ReadError> {
         let state = self.read();
         state.open()?;
-        Ok(state.table.archive().stretch(id, before, limit))
+        let subject = Subject::Policy(id.clone());
+        Ok(state.table.archive().stretch(&subject, before, limit))
     }
 
     pub(super) fn changes(
@@ -152,6 +176,7 @@ impl Live {
         Ok(Watch::new(
             state.table.revision(),
             state.table.catalog().iter().cloned().collect(),
+            state.table.overrides().values().cloned().collect(),
             feed.subscribe(),
             Arc::clone(self),
         ))
@@ -187,7 +212,7 @@ impl Live {
             let versions = committed.versions.iter().zip(sizes);
             for (index, (version, bytes)) in (0..).zip(versions) {
                 if let Some(unindexed) = &mut state.unindexed {
-                    unindexed.insert(version.id.clone());
+                    unindexed.note(version);
                 }
                 state.table.apply(index, Arc::clone(version), *bytes);
             }
@@ -206,15 +231,18 @@ impl Live {
         let Some(lacking) = state.table.archive().since(applied) else {
             return false;
         };
-        let versions = lacking.iter().flat_map(|write| &*write.versions);
-        state.unindexed = Some(versions.map(|version| version.id.clone()).collect());
+        let mut unindexed = Noted::default();
+        for version in lacking.iter().flat_map(|write| &*write.versions) {
+            unindexed.note(version);
+        }
+        state.unindexed = Some(unindexed);
         true
     }
 
     /// All there is, for an index that is to be built; keeps account from here on.
     pub(super) fn follow_from_now(&self) -> (Summary, Vec<Arc<Stored>>) {
         let mut state = self.write();
-        state.unindexed = Some(HashSet::new());
+        state.unindexed = Some(Noted::default());
         let policies = state.table.catalog().iter().cloned().collect();
         (state.table.summary(), policies)
     }
@@ -222,9 +250,9 @@ impl Live {
     /// What has changed since this was last asked; `None` if nothing.
     pub(super) fn unindexed(&self) -> Option<Unindexed> {
         let mut state = self.write();
-        let ids = std::mem::take(state.unindexed.as_mut()?);
+        let Noted { moved, ids } = std::mem::take(state.unindexed.as_mut()?);
         let table = &state.table;
-        (!ids.is_empty()).then(|| Unindexed {
+        moved.then(|| Unindexed {
             summary: table.summary(),
             changes: ids
                 .into_iter()

@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 
 use fusebox_core::glob::Glob;
 use fusebox_core::key::{Namespace, PolicyId};
+use fusebox_core::policy::overrides::BreakerOverride;
 use fusebox_core::policy::{Policy, Stored};
 use fusebox_core::revision::{Incarnation, Revision};
 use tokio::sync::{oneshot, watch};
@@ -120,6 +121,10 @@ impl Store for Local {
     fn judge(&self, proposal: Proposal) -> Result<(), AppendError> {
         let mut batch = Batch::new(&self.live, (self.clock)());
         batch.stage(proposal).map(drop)
+    }
+
+    fn overrides(&self) -> Result<Vec<Arc<BreakerOverride>>, ReadError> {
+        self.live.overrides()
     }
 
     fn get(&self, id: &PolicyId) -> Result<Option<Arc<Stored>>, ReadError> {

@@ -88,13 +88,14 @@ use std::time::SystemTime;
 
 use fusebox_core::glob::Glob;
 use fusebox_core::key::{Namespace, PolicyId};
+use fusebox_core::policy::overrides::{BreakerOverride, BreakerTarget, OverrideDraft};
 use fusebox_core::policy::{Policy, Stored};
 use fusebox_core::revision::{Incarnation, Revision};
 
 pub use archive::Retention;
 pub use error::{AppendError, OpenError, ReadError};
 pub use timed::Timed;
-pub use version::{Cause, Committed, Provenance, Version};
+pub use version::{Cause, Committed, Provenance, Subject, Version, What};
 pub use watch::{Watch, WatchError};
 pub use weights::{Crowded, CrowdedService};
 
@@ -144,6 +145,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// One policy as of now; `None` if there is none.
     fn get(&self, id: &PolicyId) -> Result<Option<Arc<Stored>>, ReadError>;
+
+    /// The overrides in force, by id.
+    fn overrides(&self) -> Result<Vec<Arc<BreakerOverride>>, ReadError>;
 
     /// What `query` asks for, in the order of (namespace, name). With a namespace and a service it
     /// takes as long as there are such policies, not as there are policies.
@@ -208,7 +212,7 @@ pub struct Proposal {
     pub by: Provenance,
 }
 
-/// What a write does to one policy.
+/// What a write does to one policy, or decides about breakers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// What must be true of the policy as the write finds it.
@@ -244,11 +248,38 @@ impl Step {
         Self { expect, change }
     }
 
-    /// The policy it is about.
-    pub fn id(&self) -> &PolicyId {
+    /// Set an override, whose id will be the write's revision.
+    pub fn force(draft: OverrideDraft) -> Self {
+        Self {
+            expect: Expect::Anything,
+            change: Change::Force(Box::new(draft)),
+        }
+    }
+
+    /// End an override.
+    pub fn release(id: Revision) -> Self {
+        Self {
+            expect: Expect::Anything,
+            change: Change::Release(id),
+        }
+    }
+
+    /// Tell that breakers are reset.
+    pub fn reset(target: BreakerTarget) -> Self {
+        Self {
+            expect: Expect::Anything,
+            change: Change::Reset(Box::new(target)),
+        }
+    }
+
+    /// What it is about, in the write that takes `revision`.
+    pub fn subject(&self, revision: Revision) -> Subject {
         match &self.change {
-            Change::Put(policy) => policy.id(),
-            Change::Keep(id) | Change::Delete(id) => id,
+            Change::Put(policy) => Subject::Policy(policy.id().clone()),
+            Change::Keep(id) | Change::Delete(id) => Subject::Policy(id.clone()),
+            Change::Force(_) => Subject::Override(revision),
+            Change::Release(id) => Subject::Override(*id),
+            Change::Reset(_) => Subject::Reset(revision),
         }
     }
 }
@@ -262,6 +293,12 @@ pub enum Change {
     Keep(PolicyId),
     /// Remove. What is absent cannot be removed: even under [`Expect::Anything`] that conflicts.
     Delete(PolicyId),
+    /// Set an override; its id, its times and its author are the store's to say.
+    Force(Box<OverrideDraft>),
+    /// End an override. One that is not in force is refused with [`AppendError::NotInForce`].
+    Release(Revision),
+    /// Tell that breakers are reset; nothing is kept but that it was.
+    Reset(Box<BreakerTarget>),
 }
 
 /// What a write expects to find.

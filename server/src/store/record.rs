@@ -8,7 +8,11 @@ use std::sync::Arc;
 
 use fusebox_core::key::PolicyId;
 use fusebox_core::policy::Stored;
+use fusebox_core::policy::overrides::{BreakerOverride, BreakerReset};
 use fusebox_core::revision::{Incarnation, Revision};
+use fusebox_proto::convert::breaker::{
+    override_from_wire, override_to_wire, target_from_wire, target_to_wire,
+};
 use fusebox_proto::convert::policy::{stored_from_wire, stored_to_wire};
 use fusebox_proto::convert::time::{timestamp_from_wire, timestamp_to_wire};
 use fusebox_proto::store_v1::journal_entry::Change;
@@ -16,16 +20,25 @@ use fusebox_proto::store_v1::{JournalEntry, PolicyKey};
 use fusebox_proto::v1;
 use prost::Message;
 
-use super::{Cause, OpenError, Provenance, Version};
+use super::{Cause, OpenError, Provenance, Version, What};
 
 /// Appends `version` to `payload`, preceded by its length.
 pub(super) fn encode_version(version: &Version, payload: &mut Vec<u8>) {
-    let change = match &version.stored {
-        Some(stored) => Change::Put(stored_to_wire(stored)),
-        None => Change::Delete(PolicyKey {
-            namespace: version.id.namespace.to_string(),
-            name: version.id.name.to_string(),
+    let change = match &version.what {
+        What::Policy {
+            stored: Some(stored),
+            ..
+        } => Change::Put(stored_to_wire(stored)),
+        What::Policy { id, stored: None } => Change::Delete(PolicyKey {
+            namespace: id.namespace.to_string(),
+            name: id.name.to_string(),
         }),
+        What::Override {
+            standing,
+            in_force: true,
+        } => Change::Force(override_to_wire(standing)),
+        What::Override { standing, .. } => Change::Release(override_to_wire(standing)),
+        What::Reset(reset) => Change::Reset(target_to_wire(&reset.target)),
     };
     let wire = JournalEntry {
         revision: version.revision.0,
@@ -35,7 +48,7 @@ pub(super) fn encode_version(version: &Version, payload: &mut Vec<u8>) {
         replaced_revision: version.replaced.unwrap_or_default().0,
         cause: v1::Cause::from(version.by.cause).into(),
         change: Some(change),
-        reason: String::new(),
+        reason: version.by.reason.clone(),
     };
     payload.extend(wire.encode_length_delimited_to_vec());
 }
@@ -79,19 +92,38 @@ pub(super) fn decode_entries(mut payload: &[u8]) -> Result<Vec<Entry>, String> {
 pub(super) fn version(wire: JournalEntry) -> Result<Version, String> {
     let revision = Revision(wire.revision);
     let cause = wire.cause();
-    let (id, stored) = match wire.change {
+    let reason = wire.reason;
+    let what = match wire.change {
         Some(Change::Put(policy)) => {
-            let stored = stored(&policy)?;
-            (stored.policy.id().clone(), Some(Arc::new(stored)))
+            let stored = Arc::new(stored(&policy)?);
+            What::Policy {
+                id: stored.policy.id().clone(),
+                stored: Some(stored),
+            }
         }
         Some(Change::Delete(PolicyKey { namespace, name })) => {
             let id = PolicyId::new(&namespace, &name)
                 .map_err(|error| format!("deletes {namespace:?}/{name:?}: {error}"))?;
-            (id, None)
+            What::Policy { id, stored: None }
         }
-        Some(Change::Force(_) | Change::Release(_) | Change::Reset(_)) | None => {
-            return Err(format!("revision {revision} changes nothing"));
+        Some(Change::Force(wire)) => What::Override {
+            standing: standing(&wire)?,
+            in_force: true,
+        },
+        Some(Change::Release(wire)) => What::Override {
+            standing: standing(&wire)?,
+            in_force: false,
+        },
+        Some(Change::Reset(target)) => {
+            let target = target_from_wire(Some(&target))
+                .map_err(|error| format!("reset {revision}: {error}"))?;
+            What::Reset(Arc::new(BreakerReset {
+                id: revision,
+                target,
+                reason: reason.clone(),
+            }))
         }
+        None => return Err(format!("revision {revision} changes nothing")),
     };
     let replaced = Some(Revision(wire.replaced_revision)).filter(|&r| r != Revision::ZERO);
     Ok(Version {
@@ -99,10 +131,20 @@ pub(super) fn version(wire: JournalEntry) -> Result<Version, String> {
         by: Arc::new(Provenance {
             author: wire.author,
             source: wire.source,
-            cause: cause_from_wire(cause, replaced, stored.is_some()),
+            cause: cause_from_wire(
+                cause,
+                replaced,
+                matches!(
+                    &what,
+                    What::Policy {
+                        stored: Some(_),
+                        ..
+                    }
+                ),
+            ),
+            reason,
         }),
-        id,
-        stored,
+        what,
         replaced,
         time: timestamp_from_wire(wire.time.as_ref()),
     })
@@ -116,6 +158,10 @@ impl From<Cause> for v1::Cause {
             Cause::Delete => Self::Delete,
             Cause::Apply => Self::Apply,
             Cause::Rollback => Self::Rollback,
+            Cause::OverrideSet => Self::OverrideSet,
+            Cause::OverrideCleared => Self::OverrideCleared,
+            Cause::OverrideExpired => Self::OverrideExpired,
+            Cause::BreakersReset => Self::BreakersReset,
         }
     }
 }
@@ -125,12 +171,11 @@ fn cause_from_wire(wire: v1::Cause, replaced: Option<Revision>, put: bool) -> Ca
     match wire {
         v1::Cause::Unspecified if !put => Cause::Delete,
         v1::Cause::Unspecified if replaced.is_none() => Cause::Create,
-        v1::Cause::Unspecified
-        | v1::Cause::Update
-        | v1::Cause::OverrideSet
-        | v1::Cause::OverrideCleared
-        | v1::Cause::OverrideExpired
-        | v1::Cause::BreakersReset => Cause::Update,
+        v1::Cause::Unspecified | v1::Cause::Update => Cause::Update,
+        v1::Cause::OverrideSet => Cause::OverrideSet,
+        v1::Cause::OverrideCleared => Cause::OverrideCleared,
+        v1::Cause::OverrideExpired => Cause::OverrideExpired,
+        v1::Cause::BreakersReset => Cause::BreakersReset,
         v1::Cause::Create => Cause::Create,
         v1::Cause::Delete => Cause::Delete,
         v1::Cause::Apply => Cause::Apply,
@@ -146,6 +191,12 @@ pub(super) fn encode_stored(stored: &Stored) -> Vec<u8> {
 /// The live policy in `bytes`.
 pub(super) fn decode_stored(bytes: &[u8]) -> Result<Stored, String> {
     stored(&v1::Policy::decode(bytes).map_err(|error| error.to_string())?)
+}
+
+fn standing(wire: &v1::BreakerOverride) -> Result<Arc<BreakerOverride>, String> {
+    let standing = override_from_wire(wire);
+    let standing = standing.map_err(|error| format!("override {}: {error}", wire.id));
+    standing.map(Arc::new)
 }
 
 fn stored(wire: &v1::Policy) -> Result<Stored, String> {

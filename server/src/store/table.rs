@@ -1,24 +1,32 @@
-//! The live policies as of one revision, what is kept of those before, and what they weigh.
+//! The live policies and overrides as of one revision, what is kept of those before, and what the
+//! policies weigh.
+//!
+//! Overrides have no place in the index, and none in the sum: the journal alone holds them, and that it
+//! has lost none of them the index's revision tells, which every write moves on.
 //!
 //! The whole set stays in memory because a start reads and checks every version anyway, and the
 //! distribution side shares these `Arc`s. A sum over the set follows each change, so that an index
 //! can be held against it without going through both.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fusebox_core::key::PolicyId;
+use fusebox_core::policy::overrides::BreakerOverride;
 use fusebox_core::policy::{Catalog, Stored};
 use fusebox_core::revision::{Digest, Revision};
 
 use super::archive::Archive;
 use super::weights::Weights;
-use super::{Page, Query, Retention, Version};
+use super::{Page, Query, Retention, Subject, Version, What};
 
 /// The live policies as of one revision, and what is kept of those before.
 #[derive(Debug)]
 pub(super) struct Table {
     revision: Revision,
     catalog: Catalog,
+    /// In force.
+    overrides: BTreeMap<Revision, Arc<BreakerOverride>>,
     archive: Archive,
     /// Of the live policies, kept up with each change.
     sum: u64,
@@ -52,6 +60,7 @@ impl Table {
         Self {
             revision: floor,
             catalog: Catalog::default(),
+            overrides: BTreeMap::new(),
             archive: Archive::new(retention, floor),
             sum: 0,
             weights: Weights::default(),
@@ -77,22 +86,46 @@ impl Table {
 
     /// Makes a version true that is number `index` of its write and takes `bytes` in a journal.
     pub(super) fn apply(&mut self, index: u32, version: Arc<Version>, bytes: usize) {
-        let replaced = match &version.stored {
+        match &version.what {
+            What::Policy { id, stored } => self.apply_policy(id, stored.as_ref(), bytes),
+            What::Override { standing, in_force } => {
+                if *in_force {
+                    self.overrides.insert(standing.id, Arc::clone(standing));
+                } else {
+                    self.overrides.remove(&standing.id);
+                }
+            }
+            What::Reset(_) => {}
+        }
+        self.revision = self.revision.max(version.revision);
+        self.archive.add(index, version, bytes);
+    }
+
+    fn apply_policy(&mut self, id: &PolicyId, stored: Option<&Arc<Stored>>, bytes: usize) {
+        let replaced = match stored {
             Some(stored) => self.catalog.insert(Arc::clone(stored)),
-            None => self.catalog.remove(&version.id),
+            None => self.catalog.remove(id),
         };
-        let [replaced, stored] = [&replaced, &version.stored];
-        let [out, into] = [replaced, stored].map(|it| it.as_deref().map_or(0, digest));
+        let [out, into] =
+            [replaced.as_ref(), stored].map(|it| it.map_or(0, |stored| digest(stored)));
         self.sum = self.sum.wrapping_sub(out).wrapping_add(into);
         if let Some(replaced) = replaced {
-            let bytes = self.archive.newest_bytes(&version.id);
+            let bytes = self.newest_bytes(id);
             self.weights.remove(&replaced.policy, bytes);
         }
         if let Some(stored) = stored {
             self.weights.add(&stored.policy, bytes);
         }
-        self.revision = self.revision.max(version.revision);
-        self.archive.add(index, version, bytes);
+    }
+
+    /// What a policy's newest version takes in a journal; 0 if it has none.
+    pub(super) fn newest_bytes(&self, id: &PolicyId) -> usize {
+        self.archive.newest_bytes(&Subject::Policy(id.clone()))
+    }
+
+    /// The overrides in force, by id.
+    pub(super) fn overrides(&self) -> &BTreeMap<Revision, Arc<BreakerOverride>> {
+        &self.overrides
     }
 
     /// Up to here revisions may have been issued in another life.

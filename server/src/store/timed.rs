@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use fusebox_core::glob::Glob;
 use fusebox_core::key::{Namespace, PolicyId};
+use fusebox_core::policy::overrides::BreakerOverride;
 use fusebox_core::policy::{Policy, Stored};
 use fusebox_core::revision::{Incarnation, Revision};
 use opentelemetry::KeyValue;
@@ -101,7 +102,8 @@ fn read_error_type(error: &ReadError) -> &'static str {
 
 fn error_type(error: &AppendError) -> &'static str {
     match error {
-        AppendError::Conflict { .. } => "conflict",
+        AppendError::Conflict { .. } | AppendError::NotInForce(_) => "conflict",
+        AppendError::TooManyOverrides => "too_many",
         AppendError::TooLarge { .. }
         | AppendError::TooMuch { .. }
         | AppendError::TooMany { .. } => "too_large",
@@ -139,6 +141,10 @@ impl Store for Timed {
 
     fn judge(&self, proposal: Proposal) -> Result<(), AppendError> {
         self.inner.judge(proposal)
+    }
+
+    fn overrides(&self) -> Result<Vec<Arc<BreakerOverride>>, ReadError> {
+        self.read("overrides", |store| store.overrides())
     }
 
     fn get(&self, id: &PolicyId) -> Result<Option<Arc<Stored>>, ReadError> {

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use fusebox_core::policy::Stored;
+use fusebox_core::policy::overrides::BreakerOverride;
 use fusebox_core::revision::Revision;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -37,6 +38,8 @@ pub struct Watch {
     /// Every live policy as of it, in the order of (namespace, name); empty for a watch that only
     /// goes on from there.
     pub policies: Vec<Arc<Stored>>,
+    /// The overrides in force as of it, by id; empty for a watch that only goes on from there.
+    pub overrides: Vec<Arc<BreakerOverride>>,
     /// Changes that had been made when the watch began.
     missed: VecDeque<Committed>,
     /// Their revisions alone: what they were the archive holds, within its bounds.
@@ -50,12 +53,14 @@ impl Watch {
     pub(super) fn new(
         revision: Revision,
         policies: Vec<Arc<Stored>>,
+        overrides: Vec<Arc<BreakerOverride>>,
         changes: Receiver<Revision>,
         live: Arc<Live>,
     ) -> Self {
         Self {
             revision,
             policies,
+            overrides,
             missed: VecDeque::new(),
             changes,
             ended: None,
@@ -72,7 +77,7 @@ impl Watch {
     ) -> Self {
         Self {
             missed,
-            ..Self::new(revision, Vec::new(), changes, live)
+            ..Self::new(revision, Vec::new(), Vec::new(), changes, live)
         }
     }
 

@@ -34,7 +34,7 @@ mod view;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use crate::key::{Kind, Namespace, OperationName, Service};
+use crate::key::{InstanceId, Kind, Labels, Namespace, OperationName, Service};
 use crate::revision::Revision;
 use crate::time::Instant;
 
@@ -415,6 +415,41 @@ impl Fleet {
             views.collect::<Vec<_>>()
         };
         fleets.flat_map(views).collect()
+    }
+
+    /// How many instances that carry `labels` are connected; only that one, if `instance` names one.
+    pub fn count_connected(
+        &self,
+        filter: &Filter,
+        instance: Option<&InstanceId>,
+        labels: &Labels,
+    ) -> usize {
+        let instances = self
+            .matching(filter)
+            .flat_map(|(_, fleet)| fleet.instances());
+        let meant = instances.filter(|known| {
+            known.is_connected()
+                && instance.is_none_or(|id| known.key.instance == *id)
+                && known.facts().carries(labels)
+        });
+        meant.count()
+    }
+
+    /// The names of the services that `filter` takes.
+    pub fn service_names(&self, filter: &Filter) -> Vec<String> {
+        let services = self.matching(filter);
+        services.map(|(key, _)| key.service.to_string()).collect()
+    }
+
+    /// The ids of the connected instances of the services that `filter` takes.
+    pub fn instance_ids(&self, filter: &Filter) -> Vec<String> {
+        let instances = self
+            .matching(filter)
+            .flat_map(|(_, fleet)| fleet.instances());
+        let connected = instances.filter(|known| known.is_connected());
+        connected
+            .map(|known| known.key.instance.to_string())
+            .collect()
     }
 
     /// One page of instances, sorted by key; nobody is copied who is not on it.

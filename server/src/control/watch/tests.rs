@@ -12,6 +12,7 @@ async fn write(store: &Arc<dyn Store>, policy: Policy) -> Revision {
         author: "ann".into(),
         source: "192.0.2.1".into(),
         cause: Cause::Update,
+        reason: String::new(),
     };
     let put = Step::put(policy, Expect::Anything);
     store.append(Proposal::one(put, by)).await.unwrap().revision

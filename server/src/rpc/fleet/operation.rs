@@ -3,6 +3,7 @@
 use fusebox_core::key::{Epoch, InstanceId};
 use fusebox_core::policy::Violations;
 use fusebox_core::stats::{InstancePlace, InstancesOf, OperationInstanceView};
+use fusebox_proto::convert::breaker::override_to_wire;
 use fusebox_proto::convert::explain::{Question, question_from_wire};
 use fusebox_proto::convert::statistics::{breaker_to_wire, optional_state_to_wire, state_to_wire};
 use fusebox_proto::convert::time::duration_to_wire;
@@ -63,6 +64,12 @@ pub(super) fn get(
     let last = instances.len().checked_sub(1).filter(|_| more);
     let last = last.map(|last| page::token(&asked, &detail.instances[last].place()));
     let transitions = detail.transitions.iter();
+    let standing = views.control.overrides().map_err(status::of)?;
+    let concerning = standing.iter().rev().filter(|one| {
+        let target = &one.target;
+        target.concerns(&key.namespace, key.service.as_str()) && target.takes(&key.operation)
+    });
+    let overrides = concerning.map(|one| override_to_wire(one));
     Ok(v1::GetOperationResponse {
         operation: Some(operation_to_wire(&detail.operation)),
         instances,
@@ -72,7 +79,7 @@ pub(super) fn get(
             .map(|record| record_to_wire(record, &views.fleet))
             .collect(),
         effective: Some(effective),
-        overrides: Vec::new(),
+        overrides: overrides.collect(),
         coverage: Some(coverage(&views.distribution)),
     })
 }

@@ -3,6 +3,7 @@
 use fusebox_core::key::{Namespace, PolicyName};
 use fusebox_core::policy::Violations;
 use fusebox_core::revision::Revision;
+use fusebox_proto::convert::breaker::{override_to_wire, target_to_wire};
 use fusebox_proto::convert::policy::{policy_id_from_wire, stored_to_wire};
 use fusebox_proto::convert::time::timestamp_to_wire;
 use fusebox_proto::v1;
@@ -10,7 +11,7 @@ use tonic::Status;
 
 use super::super::{page, status};
 use super::{optional_namespace, set};
-use crate::control::{AuditQuery, Control, Version};
+use crate::control::{AuditQuery, Control, Version, What};
 
 /// One page of what a policy was.
 pub(super) fn revisions(
@@ -93,27 +94,48 @@ pub(super) fn version_to_wire(version: &Version) -> v1::PolicyRevision {
         author: version.by.author.clone(),
         source: version.by.source.clone(),
         cause: v1::Cause::from(version.by.cause).into(),
-        policy: version.stored.as_deref().map(stored_to_wire),
-        namespace: version.id.namespace.to_string(),
-        name: version.id.name.to_string(),
+        policy: version.stored().map(|stored| stored_to_wire(stored)),
+        namespace: version
+            .policy_id()
+            .map(|id| id.namespace.to_string())
+            .unwrap_or_default(),
+        name: version
+            .policy_id()
+            .map(|id| id.name.to_string())
+            .unwrap_or_default(),
     }
 }
 
 fn event_to_wire(version: &Version, before: Option<&Version>) -> v1::AuditEvent {
-    let before = before.and_then(|before| before.stored.as_deref());
-    v1::AuditEvent {
+    let event = v1::AuditEvent {
         revision: version.revision.0,
         time: Some(timestamp_to_wire(version.time)),
         author: version.by.author.clone(),
         source: version.by.source.clone(),
         cause: v1::Cause::from(version.by.cause).into(),
-        namespace: version.id.namespace.to_string(),
-        name: version.id.name.to_string(),
-        before: before.map(stored_to_wire),
         replaced_revision: version.replaced.unwrap_or_default().0,
-        after: version.stored.as_deref().map(stored_to_wire),
-        r#override: None,
-        reset: None,
-        reason: String::new(),
+        reason: version.by.reason.clone(),
+        ..v1::AuditEvent::default()
+    };
+    match &version.what {
+        What::Policy { id, stored } => v1::AuditEvent {
+            namespace: id.namespace.to_string(),
+            name: id.name.to_string(),
+            before: before
+                .and_then(Version::stored)
+                .map(|stored| stored_to_wire(stored)),
+            after: stored.as_ref().map(|stored| stored_to_wire(stored)),
+            ..event
+        },
+        What::Override { standing, .. } => v1::AuditEvent {
+            namespace: standing.target.namespace.to_string(),
+            r#override: Some(override_to_wire(standing)),
+            ..event
+        },
+        What::Reset(reset) => v1::AuditEvent {
+            namespace: reset.target.namespace.to_string(),
+            reset: Some(target_to_wire(&reset.target)),
+            ..event
+        },
     }
 }

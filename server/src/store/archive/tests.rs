@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::fixture::{self, by, id};
-use super::super::{Cause, Provenance};
+use super::super::{Cause, Provenance, What};
 use super::*;
 
 const BYTES: usize = 100;
@@ -27,14 +27,20 @@ fn version(revision: u64, name: &str, put: bool, replaced: Option<u64>) -> Arc<V
     };
     Arc::new(Version {
         revision: Revision(revision),
-        id: id(name),
-        stored: put.then(|| Arc::new(stored)),
+        what: What::Policy {
+            id: id(name),
+            stored: put.then(|| Arc::new(stored)),
+        },
         replaced: replaced.map(Revision),
         time: std::time::SystemTime::UNIX_EPOCH,
         by: Arc::new(Provenance {
             ..by(Cause::Update)
         }),
     })
+}
+
+fn subject(name: &str) -> Subject {
+    Subject::Policy(id(name))
 }
 
 /// Adds versions as a store would: each write its policies, `put` or deleted.
@@ -57,7 +63,10 @@ impl Filled {
         let mut made = Vec::new();
         for &(name, put) in changes {
             let replaced = self.live.get(name).copied();
-            if (!put && replaced.is_none()) || made.iter().any(|v: &Arc<Version>| v.id == id(name))
+            if (!put && replaced.is_none())
+                || made
+                    .iter()
+                    .any(|v: &Arc<Version>| v.subject() == subject(name))
             {
                 continue;
             }
@@ -68,11 +77,12 @@ impl Filled {
         }
         self.revision += 1;
         for (index, version) in (0..).zip(&made) {
-            let name = version.id.name.as_str().to_owned();
-            match version.stored {
-                Some(_) => self.live.insert(name, self.revision),
-                None => self.live.remove(&name),
-            };
+            let name = version.policy_id().unwrap().name.to_string();
+            if version.is_live() {
+                self.live.insert(name, self.revision);
+            } else {
+                self.live.remove(&name);
+            }
             self.archive.add(index, Arc::clone(version), BYTES);
         }
         made
@@ -83,7 +93,7 @@ impl Filled {
     }
 
     fn revisions_of(&self, name: &str) -> Vec<u64> {
-        let stretch = self.archive.stretch(&id(name), None, usize::MAX);
+        let stretch = self.archive.stretch(&subject(name), None, usize::MAX);
         stretch.versions.iter().map(|v| v.revision.0).collect()
     }
 }
@@ -99,7 +109,7 @@ fn a_quiet_policy_keeps_its_last_versions_however_busy_its_neighbour_is() {
     }
     assert_eq!(filled.revisions_of("quiet"), [5, 4, 3]);
     assert_eq!(filled.revisions_of("busy").len(), 10);
-    let stretch = filled.archive.stretch(&id("quiet"), None, 2);
+    let stretch = filled.archive.stretch(&subject("quiet"), None, 2);
     assert_eq!((stretch.more, stretch.pruned), (true, true));
     assert_eq!(filled.archive.len(), 13);
 }
@@ -199,11 +209,11 @@ proptest! {
                 all.push(version);
                 window = all.len().saturating_sub(changes);
                 let is_wanted = |&at: &usize| {
-                    let own = |other: &&usize| all[**other].id == all[at].id;
+                    let own = |other: &&usize| all[**other].subject() == all[at].subject();
                     let newest = *held.iter().rfind(own).unwrap();
                     let newer = held.iter().filter(own).filter(|other| **other > at).count();
                     // A policy that is gone stays as long as its last change.
-                    let is_kept = all[newest].stored.is_some() || newest >= window;
+                    let is_kept = all[newest].is_live() || newest >= window;
                     at >= window || (is_kept && newer < versions)
                 };
                 held = held.iter().copied().filter(is_wanted).collect();

@@ -83,7 +83,7 @@ pub(in crate::store) async fn the_changes_of_late_come_with_what_they_replaced(s
         [None, Some(3), Some(1), None, None]
     );
     assert_eq!((everything.more, everything.pruned), (false, false));
-    let of_a = |version: &Version| version.id == id("a");
+    let of_a = |version: &Version| version.policy_id() == Some(&id("a"));
     let first = store.changes(&of_a, None, 2).unwrap();
     assert_eq!((first.changes.len(), first.more), (2, true));
     let rest = store.changes(&of_a, Some(first.changes[1].0), 2).unwrap();

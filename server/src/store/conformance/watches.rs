@@ -63,13 +63,10 @@ async fn follow(mut watch: Watch, until: Revision) -> BTreeMap<PolicyId, Arc<Sto
         assert_eq!(write.revision, at.next());
         at = write.revision;
         for version in &*write.versions {
-            match &version.stored {
-                Some(stored) => known.insert(version.id.clone(), Arc::clone(stored)),
-                None => Some(
-                    known
-                        .remove(&version.id)
-                        .expect("only what is there is deleted"),
-                ),
+            let id = version.policy_id().unwrap();
+            match version.stored() {
+                Some(stored) => known.insert(id.clone(), Arc::clone(stored)),
+                None => Some(known.remove(id).expect("only what is there is deleted")),
             };
         }
     }

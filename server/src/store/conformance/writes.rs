@@ -179,8 +179,8 @@ pub(in crate::store) async fn a_write_too_large_for_the_disk_is_refused_and_name
     let mut too_large = put("a");
     too_large.by.author = "x".repeat(VERSION_BYTES);
     match store.append(too_large).await {
-        Err(AppendError::TooLarge { id: named, bytes }) => {
-            assert_eq!(named, id("a"));
+        Err(AppendError::TooLarge { subject, bytes }) => {
+            assert_eq!(subject.to_string(), "policy default/a");
             assert!(bytes > VERSION_BYTES);
         }
         other => panic!("{other:?}"),

@@ -273,7 +273,8 @@ impl Reader {
 
 /// The first journals did not say what a version replaced; then it is what is there.
 fn whole(version: Version, table: &Table) -> Version {
-    let found = table.get(&version.id).map(|stored| stored.revision);
+    let found = version.policy_id().and_then(|id| table.get(id));
+    let found = found.map(|stored| stored.revision);
     Version {
         replaced: version.replaced.or(found),
         ..version

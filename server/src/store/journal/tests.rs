@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::super::fixture;
 use super::super::record::encode_version;
 use super::super::table::Table;
-use super::super::{Cause, Committed};
+use super::super::{Cause, Committed, What};
 use super::*;
 use fusebox_core::revision::Incarnation;
 use fusebox_proto::store_v1::JournalHeader;
@@ -45,8 +45,10 @@ fn version(revision: u64) -> Version {
     let put = revision % 2 == 1;
     Version {
         revision: Revision(revision),
-        id: fixture::id("a"),
-        stored: put.then(|| stored.into()),
+        what: What::Policy {
+            id: fixture::id("a"),
+            stored: put.then(|| stored.into()),
+        },
         replaced: (!put).then(|| Revision(revision - 1)),
         time: time(revision),
         by: Arc::new(fixture::by(Cause::Update)),
@@ -364,7 +366,10 @@ fn entries_of_one_revision_are_one_write_and_stay_within_a_frame() {
     let both = [
         version(6),
         Version {
-            id: fixture::id("b"),
+            what: What::Policy {
+                id: fixture::id("b"),
+                stored: None,
+            },
             ..version(6)
         },
     ];

@@ -10,6 +10,7 @@ use std::time::SystemTime;
 
 use fusebox_core::key::PolicyId;
 use fusebox_core::policy::Stored;
+use fusebox_core::policy::overrides::{BreakerOverride, BreakerReset, MAX_STANDING, OverrideDraft};
 use fusebox_core::revision::Revision;
 
 use super::{Answer, BATCH_BYTES, Request, Verdict};
@@ -18,7 +19,7 @@ use crate::store::record;
 use crate::store::weights::Shift;
 use crate::store::{
     AppendError, BATCH_WRITES, Change, Committed, Expect, Proposal, Provenance, Step,
-    VERSION_BYTES, Version, WRITE_BYTES, WRITE_VERSIONS,
+    VERSION_BYTES, Version, WRITE_BYTES, WRITE_VERSIONS, What,
 };
 
 /// A write that is admitted.
@@ -39,6 +40,8 @@ pub(in crate::store) struct Batch<'a> {
     pub(super) verdicts: Vec<Verdict>,
     /// What the batch itself has made of the policies it touched.
     touched: HashMap<PolicyId, Option<Found>>,
+    /// The overrides that it has itself set, and those it has ended.
+    forced: HashMap<Revision, Option<Arc<BreakerOverride>>>,
     /// What it has added to what services hold.
     shift: Shift,
 }
@@ -56,6 +59,7 @@ impl<'a> Batch<'a> {
             payload: Vec::new(),
             verdicts: Vec::new(),
             touched: HashMap::new(),
+            forced: HashMap::new(),
             shift: Shift::default(),
         }
     }
@@ -85,18 +89,16 @@ impl<'a> Batch<'a> {
         let (mut versions, mut sizes) = (Vec::with_capacity(count), Vec::with_capacity(count));
         let (mut seen, mut shift) = (HashSet::with_capacity(count), Shift::default());
         for step in proposal.steps {
-            if !seen.insert(step.id().clone()) {
+            if !seen.insert(step.subject(revision)) {
                 return Err(AppendError::Malformed);
             }
-            let found = self.found(step.id());
-            check(&step, found.as_ref().map(|(stored, _)| stored.revision))?;
-            let Some(version) = self.version(step, found.as_ref(), revision, &by) else {
+            let Some((version, old)) = self.version(step, revision, &by)? else {
                 continue;
             };
             let bytes = self.encode(&version)?;
             self.check_size(before)?;
-            let old = found.as_ref().map(|(old, bytes)| (&old.policy, *bytes));
-            let new = version.stored.as_ref().map(|new| (&new.policy, bytes));
+            let old = old.as_ref().map(|(old, bytes)| (&old.policy, *bytes));
+            let new = version.stored().map(|new| (&new.policy, bytes));
             shift.replace(old, new);
             versions.push(Arc::new(version));
             sizes.push(bytes);
@@ -111,8 +113,7 @@ impl<'a> Batch<'a> {
         self.revision = revision;
         self.shift.extend(shift);
         for (version, bytes) in versions.iter().zip(&sizes) {
-            let stored = version.stored.clone().map(|stored| (stored, *bytes));
-            self.touched.insert(version.id.clone(), stored);
+            self.note(version, *bytes);
         }
         let committed = Committed {
             revision,
@@ -133,49 +134,144 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// What an admitted version has made of what it is about.
+    fn note(&mut self, version: &Version, bytes: usize) {
+        match &version.what {
+            What::Policy { id, stored } => {
+                let found = stored.clone().map(|stored| (stored, bytes));
+                self.touched.insert(id.clone(), found);
+            }
+            What::Override { standing, in_force } => {
+                let id = standing.id;
+                let standing = in_force.then(|| Arc::clone(standing));
+                self.forced.insert(id, standing);
+            }
+            What::Reset(_) => {}
+        }
+    }
+
+    /// What a step comes to, with the policy that it replaces; `None` if it changes nothing.
     fn version(
         &self,
         step: Step,
-        found: Option<&Found>,
         revision: Revision,
         by: &Arc<Provenance>,
-    ) -> Option<Version> {
-        let found = found.map(|(stored, _)| stored);
-        let (id, stored) = match step.change {
-            Change::Keep(_) => return None,
-            Change::Delete(id) => (id, None),
+    ) -> Result<Option<(Version, Option<Found>)>, AppendError> {
+        let (what, found) = match step.change {
+            Change::Force(draft) => (self.force(*draft, revision, by)?, None),
+            Change::Release(id) => {
+                let standing = self.standing(id).ok_or(AppendError::NotInForce(id))?;
+                let in_force = false;
+                (What::Override { standing, in_force }, None)
+            }
+            Change::Reset(target) => {
+                let reset = BreakerReset {
+                    id: revision,
+                    target: *target,
+                    reason: by.reason.clone(),
+                };
+                (What::Reset(Arc::new(reset)), None)
+            }
+            Change::Keep(id) => {
+                check(&id, step.expect, self.found(&id).as_ref(), false)?;
+                return Ok(None);
+            }
+            Change::Delete(id) => {
+                let found = self.found(&id);
+                check(&id, step.expect, found.as_ref(), true)?;
+                (What::Policy { id, stored: None }, found)
+            }
             Change::Put(policy) => {
-                let stored = Stored {
+                let id = policy.id().clone();
+                let found = self.found(&id);
+                check(&id, step.expect, found.as_ref(), false)?;
+                let create_time = found.as_ref().map(|(stored, _)| stored.create_time);
+                let stored = Some(Arc::new(Stored {
                     revision,
-                    create_time: found.map_or(self.now, |found| found.create_time),
+                    create_time: create_time.unwrap_or(self.now),
                     update_time: self.now,
                     updated_by: by.author.clone(),
                     policy: *policy,
-                };
-                (stored.policy.id().clone(), Some(Arc::new(stored)))
+                }));
+                (What::Policy { id, stored }, found)
             }
         };
-        Some(Version {
+        let replaced = match &what {
+            What::Override {
+                standing,
+                in_force: false,
+            } => Some(standing.id),
+            _ => found.as_ref().map(|(stored, _)| stored.revision),
+        };
+        let version = Version {
             revision,
-            id,
-            stored,
-            replaced: found.map(|found| found.revision),
+            what,
+            replaced,
             time: self.now,
             by: Arc::clone(by),
+        };
+        Ok(Some((version, found)))
+    }
+
+    fn force(
+        &self,
+        draft: OverrideDraft,
+        revision: Revision,
+        by: &Provenance,
+    ) -> Result<What, AppendError> {
+        if self.standings() >= MAX_STANDING {
+            return Err(AppendError::TooManyOverrides);
+        }
+        let standing = BreakerOverride {
+            id: revision,
+            target: draft.target,
+            forced: draft.forced,
+            reason: draft.reason,
+            author: by.author.clone(),
+            create_time: self.now,
+            ttl: draft.ttl,
+        };
+        Ok(What::Override {
+            standing: Arc::new(standing),
+            in_force: true,
         })
+    }
+
+    /// An override as the next write finds it, if it is in force.
+    fn standing(&self, id: Revision) -> Option<Arc<BreakerOverride>> {
+        match self.forced.get(&id) {
+            Some(forced) => forced.clone(),
+            None => self
+                .live
+                .with_table(|table| table.overrides().get(&id).cloned()),
+        }
+    }
+
+    /// How many are in force.
+    fn standings(&self) -> usize {
+        let live = self.live.with_table(|table| table.overrides().len());
+        let set = self.forced.values().flatten().count();
+        live + set - (self.forced.len() - set)
     }
 
     /// Adds the version's bytes to the payload, if they are fit to be kept; says how many.
     fn encode(&mut self, version: &Version) -> Result<usize, AppendError> {
         let before = self.payload.len();
         record::encode_version(version, &mut self.payload);
-        let id = || version.id.clone();
+        let subject = || version.subject();
         let bytes = self.payload.len() - before;
         if bytes > VERSION_BYTES {
-            return Err(AppendError::TooLarge { id: id(), bytes });
+            return Err(AppendError::TooLarge {
+                subject: subject(),
+                bytes,
+            });
         }
-        record::check_version(version, &self.payload, before)
-            .map_err(|problem| AppendError::Unfit { id: id(), problem })?;
+        record::check_version(version, &self.payload, before).map_err(|problem| {
+            AppendError::Unfit {
+                subject: subject(),
+                problem,
+            }
+        })?;
         Ok(bytes)
     }
 
@@ -188,16 +284,23 @@ impl<'a> Batch<'a> {
     }
 }
 
-fn check(step: &Step, found: Option<Revision>) -> Result<(), AppendError> {
+/// Whether a policy is as a step expects it.
+fn check(
+    id: &PolicyId,
+    expect: Expect,
+    found: Option<&Found>,
+    deletes: bool,
+) -> Result<(), AppendError> {
+    let found = found.map(|(stored, _)| stored.revision);
     // A delete of what is absent would be a write without a change.
-    let vain = found.is_none() && matches!(step.change, Change::Delete(_));
-    let expected = match step.expect.admits(found) {
+    let vain = found.is_none() && deletes;
+    let expected = match expect.admits(found) {
         true if vain => Expect::Present,
         true => return Ok(()),
-        false => step.expect,
+        false => expect,
     };
     Err(AppendError::Conflict {
-        id: step.id().clone(),
+        id: id.clone(),
         expected,
         found,
     })
