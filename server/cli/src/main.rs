@@ -22,6 +22,7 @@ mod screen;
 mod serve;
 mod signals;
 mod target;
+mod top;
 mod wait;
 
 use std::process::ExitCode;
@@ -54,6 +55,8 @@ enum Command {
     /// Wait until enough processes enforce a revision: exit status 0 they do, 1 not in time, 2 an
     /// error.
     Wait(wait::Args),
+    /// Show the fleet in the terminal, the worst first.
+    Top(top::Args),
     /// Hold breakers open or closed, for a time.
     Force(force::Args),
     /// End an override before its time.
@@ -88,6 +91,7 @@ impl Command {
             Self::Apply(args) => apply::run(&args),
             Self::Diff(args) => diff::run(&args),
             Self::Wait(args) => wait::run(&args),
+            Self::Top(args) => top::run(&args),
             Self::Force(args) => force::run(&args),
             Self::Release(args) => release::run(&args),
             Self::Reset(args) => reset::run(&args),

@@ -40,7 +40,7 @@ pub(crate) struct Remote {
 }
 
 /// Who writes.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Author {
     /// Who is to stand in the server's history [default: $USER@hostname]
     #[arg(long, value_name = "NAME")]
@@ -84,6 +84,11 @@ impl Remote {
             let client = FleetServiceClient::new(self.connect(alive).await?);
             call(client.max_decoding_message_size(MAX_ANSWER)).await
         })
+    }
+
+    /// As it was given.
+    pub(crate) fn server(&self) -> &str {
+        &self.server
     }
 
     fn block_on<T, E: From<Failure>>(
