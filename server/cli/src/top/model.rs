@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use fusebox_proto::v1;
-use ratatui::crossterm::event::{KeyCode, KeyEvent};
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::choices;
 use super::dialogue::{Dialogue, Step, Verb};
@@ -118,6 +118,13 @@ impl Model {
     pub(super) fn key(&mut self, key: KeyEvent) -> Option<Ask> {
         if screen::interrupts(key) {
             return Some(Ask::Quit);
+        }
+        if key
+            .modifiers
+            .intersects(KeyModifiers::CONTROL | KeyModifiers::ALT)
+        {
+            // No letter, whatever it stands for elsewhere.
+            return None;
         }
         if let Some(dialogue) = &mut self.dialogue {
             let step = dialogue.key(key);
