@@ -84,7 +84,7 @@ fn without_a_terminal_one_is_told_of_the_one_look() {
 fn a_breaker_is_forced_by_keys_and_the_terminal_is_given_back() {
     let fake = Fake::start();
     let mut terminal = top(fake.addr);
-    let list = terminal.wait_for("> checkout/payments");
+    let list = terminal.wait_for("> checkout/pa");
     println!("{list}");
     terminal.press("\r");
     println!("{}", terminal.wait_for("checkout-7f9c"));
@@ -123,7 +123,7 @@ fn a_breaker_is_forced_by_keys_and_the_terminal_is_given_back() {
 fn a_refusal_is_told_in_the_servers_words() {
     let fake = Fake::start();
     let mut terminal = top(fake.addr);
-    terminal.wait_for("> checkout/payments");
+    terminal.wait_for("> checkout/pa");
     terminal.press("cthe moon\r");
     terminal.wait_for(REFUSAL);
     terminal.press("\x1b");
@@ -137,11 +137,11 @@ fn a_refusal_is_told_in_the_servers_words() {
 fn a_watch_that_ends_is_told_and_begun_again() {
     let fake = Fake::start();
     let mut terminal = top(fake.addr);
-    terminal.wait_for("> checkout/payments");
+    terminal.wait_for("> checkout/pa");
     fake.end_watches();
     terminal.wait_for("NO SERVER, trying again; what is shown is");
     terminal.wait_gone("NO SERVER");
-    terminal.wait_for("> checkout/payments");
+    terminal.wait_for("> checkout/pa");
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn a_terminated_view_gives_the_terminal_back() {
         program.display(),
         fake.addr
     ));
-    let first = terminal.wait_for("> checkout/payments");
+    let first = terminal.wait_for("> checkout/pa");
     assert!(!first.is_empty());
     let raw = terminal.raw();
     let pid = raw
@@ -275,7 +275,7 @@ fn a_real_breaker_is_forced_by_keys_and_refuses_until_it_is_released() {
     caller.wait_for_link(true);
     caller.call();
     let mut terminal = top(server.grpc_addr());
-    terminal.wait_for("> checkout/payments");
+    terminal.wait_for("> checkout/pa");
     terminal.press("oit burns\r");
     terminal.wait_for("concerns 1 process");
     terminal.press("\r");

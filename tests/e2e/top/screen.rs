@@ -31,6 +31,7 @@ impl Terminal {
         hermetic(&mut script).env("TERM", "xterm-256color");
         script.args(["-q", "-e", "-c", &line, "/dev/null"]);
         script.stdin(Stdio::piped()).stdout(Stdio::piped());
+        script.stderr(Stdio::null());
         let mut child = script.spawn().unwrap();
         let keys = child.stdin.take().unwrap();
         let mut out = child.stdout.take().unwrap();
@@ -96,6 +97,14 @@ impl Terminal {
     }
 }
 
+impl Drop for Terminal {
+    /// What runs in it is hung up with it. Either may have ended already.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// What the bytes leave on the screen, colours aside.
 fn screen(bytes: &str) -> String {
     let mut cells = vec![vec![' '; WIDTH]; HEIGHT];
@@ -112,6 +121,11 @@ fn screen(bytes: &str) -> String {
                 while let Some(c) = last.filter(|c| !c.is_ascii_alphabetic()) {
                     numbers.push(c);
                     last = chars.next();
+                }
+                if numbers == "?1049" {
+                    // To the other screen, or back.
+                    cells.iter_mut().for_each(|line| line.fill(' '));
+                    (row, column) = (0, 0);
                 }
                 let mut numbers = numbers.split(';').map(|n| n.parse().unwrap_or(1));
                 match last {
