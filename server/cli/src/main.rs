@@ -7,14 +7,22 @@ mod data;
 mod demo;
 mod diff;
 mod export;
+mod figures;
 mod files;
+mod force;
 mod huge_pages;
 mod import;
 mod open_files;
+mod overrides;
 mod print;
+mod release;
 mod remote;
+mod reset;
+mod screen;
 mod serve;
 mod signals;
+mod target;
+mod top;
 mod wait;
 
 use std::process::ExitCode;
@@ -47,6 +55,16 @@ enum Command {
     /// Wait until enough processes enforce a revision: exit status 0 they do, 1 not in time, 2 an
     /// error.
     Wait(wait::Args),
+    /// Show the fleet in the terminal, the worst first.
+    Top(top::Args),
+    /// Hold breakers open or closed, for a time.
+    Force(force::Args),
+    /// End an override before its time.
+    Release(release::Args),
+    /// Close breakers, and have them forget what they have counted.
+    Reset(reset::Args),
+    /// List the overrides in force.
+    Overrides(overrides::Args),
     /// Write the server's policies as files.
     Export(export::Args),
     /// Check files of policies without a server.
@@ -73,6 +91,11 @@ impl Command {
             Self::Apply(args) => apply::run(&args),
             Self::Diff(args) => diff::run(&args),
             Self::Wait(args) => wait::run(&args),
+            Self::Top(args) => top::run(&args),
+            Self::Force(args) => force::run(&args),
+            Self::Release(args) => release::run(&args),
+            Self::Reset(args) => reset::run(&args),
+            Self::Overrides(args) => overrides::run(&args),
             Self::Export(args) => export::run(&args),
             Self::Check(args) => check::run(&args),
             Self::Import(args) => import::run(&args),

@@ -113,7 +113,7 @@ impl Printer {
 }
 
 /// How many processes that are connected.
-fn concerns(reach: v1::Reach) -> String {
+pub(crate) fn concerns(reach: v1::Reach) -> String {
     let v1::Reach { instances, too_old } = reach;
     let processes = counted_processes(instances);
     match too_old {

@@ -17,6 +17,8 @@ use crate::print::one_line;
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(5);
+/// How often a server is asked whether it is still there, while somebody looks on.
+const ALIVE: Duration = Duration::from_secs(10);
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(60);
 /// Largest answer. What 2000 policies change is far less.
@@ -38,9 +40,9 @@ pub(crate) struct Remote {
 }
 
 /// Who writes.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Author {
-    /// Who is to stand in the policies' history [default: $USER@hostname]
+    /// Who is to stand in the server's history [default: $USER@hostname]
     #[arg(long, value_name = "NAME")]
     author: Option<String>,
 }
@@ -62,19 +64,41 @@ impl Remote {
         &self,
         call: impl AsyncFnOnce(FleetServiceClient<Channel>) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.block_on(async |channel| call(FleetServiceClient::new(channel)).await)
+        self.block_on(async |channel| {
+            let client = FleetServiceClient::new(channel);
+            call(client.max_decoding_message_size(MAX_ANSWER)).await
+        })
+    }
+
+    /// Runs what looks on for long: a server that falls silent is noticed within 15 s.
+    pub(crate) fn watch<T, E: From<Failure>>(
+        &self,
+        call: impl AsyncFnOnce(FleetServiceClient<Channel>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let alive = |endpoint: Endpoint| {
+            endpoint
+                .http2_keep_alive_interval(ALIVE)
+                .keep_alive_timeout(CONNECT)
+        };
+        block_on(async {
+            let client = FleetServiceClient::new(self.connect(alive).await?);
+            call(client.max_decoding_message_size(MAX_ANSWER)).await
+        })
+    }
+
+    /// As it was given.
+    pub(crate) fn server(&self) -> &str {
+        &self.server
     }
 
     fn block_on<T, E: From<Failure>>(
         &self,
         call: impl AsyncFnOnce(Channel) -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut runtime = tokio::runtime::Builder::new_current_thread();
-        let runtime = runtime.enable_all().build().map_err(Failure::from)?;
-        runtime.block_on(async { call(self.connect().await?).await })
+        block_on(async { call(self.connect(|endpoint| endpoint).await?).await })
     }
 
-    async fn connect(&self) -> Result<Channel, Failure> {
+    async fn connect(&self, tune: impl FnOnce(Endpoint) -> Endpoint) -> Result<Channel, Failure> {
         let url = match self.server.contains("://") {
             true => self.server.clone(),
             false => format!("http://{}", self.server),
@@ -90,13 +114,22 @@ impl Remote {
         }
         let endpoint =
             Endpoint::from_shared(url.clone()).map_err(|error| refused(&root(&error)))?;
-        let channel = endpoint
+        let channel = tune(endpoint)
             .connect_timeout(CONNECT)
             .timeout(ANSWER)
             .connect()
             .await;
         channel.map_err(|error| refused(&root(&error)))
     }
+}
+
+fn block_on<T, E: From<Failure>>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().build().map_err(Failure::from)?;
+    let done = runtime.block_on(work);
+    // Whoever looks up a name must not keep the program from ending.
+    runtime.shutdown_background();
+    done
 }
 
 /// The last reason of a chain, which says what happened.
@@ -141,9 +174,19 @@ pub(crate) enum Call {
     Question,
     /// A set of policies was to be applied, which is done whole or not at all.
     Write,
+    /// Breakers were to be forced, released or reset.
+    Order,
 }
 
 impl Call {
+    /// An order, or the question what it would do.
+    pub(crate) const fn order(validate_only: bool) -> Self {
+        match validate_only {
+            true => Self::Question,
+            false => Self::Order,
+        }
+    }
+
     /// Says everything that a server refused; a field that `locate` knows at its place in a file.
     pub(crate) fn failed(
         self,
@@ -171,6 +214,22 @@ impl Call {
         Failure::told(format!("the server refused: {errors}; nothing was changed"))
     }
 
+    /// Everything that a server refused, in one line.
+    pub(crate) fn in_words(self, status: &Status) -> String {
+        let violations = status
+            .get_details_bad_request()
+            .map(|details| details.field_violations)
+            .unwrap_or_default();
+        if violations.is_empty() {
+            return self.plainly(status);
+        }
+        let all = violations.iter().map(|violation| {
+            let (field, what) = (&violation.field, &violation.description);
+            format!("{}: {}", one_line(field), one_line(what))
+        });
+        format!("refused: {}", all.collect::<Vec<_>>().join("; "))
+    }
+
     /// A refusal without fields, or why there is not even that.
     fn plainly(self, status: &Status) -> String {
         let (code, message) = (status.code(), one_line(status.message()));
@@ -189,7 +248,7 @@ impl Call {
                 "the server does not know this request: {message} ({code:?}); see that --server or \
                  FUSEBOX_ADDR names a `fusebox serve` no older than this program"
             ),
-            _ if self == Self::Write && is_doubtful(code) => format!(
+            _ if self != Self::Question && is_doubtful(code) => format!(
                 "the server failed: {message} ({code:?}); unless it says that nothing was written, \
                  {}",
                 self.unanswered()
@@ -205,6 +264,9 @@ impl Call {
             Self::Write => {
                 "the set may or may not have been applied, all of it or nothing: `fusebox diff` \
                  tells, and to apply it again is safe"
+            }
+            Self::Order => {
+                "it may or may not have been done: `fusebox overrides` tells what is in force"
             }
         }
     }

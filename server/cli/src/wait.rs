@@ -52,25 +52,31 @@ impl FromStr for Deadline {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, unit) = text.split_at(digits);
-        let milliseconds = match unit {
-            "ms" => Some(1),
-            "s" => Some(1000),
-            "m" => Some(60 * 1000),
-            "h" => Some(60 * 60 * 1000),
-            _ => None,
-        };
-        let all = number.parse().ok().zip(milliseconds);
-        let all = all.and_then(|(number, each)| u64::checked_mul(number, each));
-        let all = all.map(Duration::from_millis);
-        let all = all.ok_or("write a number and ms, s, m or h, such as 30s")?;
+        let all = length(text)?;
         // Found out here, before anything is applied that is to be waited for.
         if all.is_zero() || all > LONGEST {
             return Err("it must be above 0 and at most 1h".to_owned());
         }
         Ok(Self(all))
     }
+}
+
+/// A length of time as people write it: a number and ms, s, m or h.
+pub(crate) fn length(text: &str) -> Result<Duration, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let milliseconds = match unit {
+        "ms" => Some(1),
+        "s" => Some(1000),
+        "m" => Some(60 * 1000),
+        "h" => Some(60 * 60 * 1000),
+        _ => None,
+    };
+    let all = number.parse().ok().zip(milliseconds);
+    let all = all.and_then(|(number, each)| u64::checked_mul(number, each));
+    let all = all.map(Duration::from_millis);
+    let all = all.ok_or("write a number and ms, s, m or h, such as 30s")?;
+    Ok(all)
 }
 
 /// Waits, and says how it goes.

@@ -8,7 +8,6 @@ mod fleet;
 mod observer;
 mod plain;
 mod policies;
-mod screen;
 mod script;
 mod summary;
 mod upstream;
@@ -24,6 +23,7 @@ use std::time::Duration;
 use fusebox_server::app::{App, RunError, StartError};
 use fusebox_server::config::Config;
 use fusebox_server::telemetry::Telemetry;
+use ratatui::crossterm::event::{KeyCode, KeyEvent};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tonic::transport::Endpoint;
@@ -32,11 +32,11 @@ use fleet::Fleet;
 use observer::{Mood, Observer};
 use plain::Plain;
 use policies::Operator;
-use screen::{Key, Screen};
 use script::UPSTREAMS;
 use view::Stage;
 
 use crate::Failure;
+use crate::screen::{self, Screen};
 use crate::signals::Signals;
 
 /// How often the view is drawn anew.
@@ -194,7 +194,7 @@ impl Args {
             }
             watch(observer, operator).await?;
             screen.draw(|canvas| view::draw(canvas, stage, &observer.frame))?;
-            if screen.key()? == Some(Key::Quit) {
+            if screen.keys()?.into_iter().any(quits) {
                 return Ok(());
             }
         }
@@ -239,6 +239,10 @@ impl Args {
             () = signals.graceful() => {}
         }
     }
+}
+
+fn quits(key: KeyEvent) -> bool {
+    screen::interrupts(key) || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc)
 }
 
 /// Looks at the fleet, and lets the operator act on it.

@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use fusebox_proto::convert::time::duration_from_wire;
 use fusebox_proto::v1;
 use fusebox_proto::v1::fleet_service_client::FleetServiceClient;
 use tokio::time::Instant;
@@ -178,15 +177,4 @@ impl Observer {
 /// All instances with a fresh report.
 pub(super) fn total(counts: &v1::InstancesByState) -> u32 {
     counts.closed + counts.open + counts.half_open
-}
-
-/// A latency for people.
-pub(super) fn latency(wire: Option<prost_types::Duration>) -> String {
-    let Some(latency) = wire.and_then(|wire| duration_from_wire(&wire).ok()) else {
-        return "-".into();
-    };
-    match latency.as_secs_f64() {
-        secs if secs >= 1.0 => format!("{secs:.1} s"),
-        secs => format!("{:.0} ms", secs * 1000.0),
-    }
 }

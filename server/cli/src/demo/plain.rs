@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use super::observer::{Frame, latency, total};
+use super::observer::{Frame, total};
+use crate::figures::latency;
 
 /// How often the table is printed.
 const TABLE_EVERY: Duration = Duration::from_secs(10);

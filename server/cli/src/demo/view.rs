@@ -8,7 +8,8 @@ use ratatui::widgets::{Block, Cell, Paragraph, Row, Table, Wrap};
 
 use fusebox_proto::v1::{InstancesByState, OperationStatus};
 
-use super::observer::{Frame, Mood, News, latency};
+use super::observer::{Frame, Mood, News};
+use crate::figures::latency;
 
 /// What stays the same from frame to frame.
 pub(super) struct Stage<'a> {
