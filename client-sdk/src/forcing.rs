@@ -33,7 +33,10 @@ impl Whoami {
     }
 }
 
-/// The overrides that concern this process, and the last reset.
+/// The overrides of this process's service, and the last reset.
+///
+/// Those that mean other processes are known, too: the file on the disk is for every process of the
+/// service, so what this one writes there must say how long theirs hold.
 #[derive(Debug)]
 pub(crate) struct Forcing {
     whoami: Whoami,
@@ -108,10 +111,7 @@ impl Forcing {
             self.last_reset = Revision::ZERO;
             self.incarnation = incarnation;
         }
-        let mine = standing
-            .into_iter()
-            .filter(|one| self.whoami.is_meant_by(&one.target));
-        let armed = mine.map(|one| {
+        let armed = standing.into_iter().map(|one| {
             let known = self.armed.get(&one.id).map(|known| known.until);
             let until = known.unwrap_or(Instant::NEVER).min(now + left(one));
             let standing = Arc::clone(one);
@@ -127,16 +127,16 @@ impl Forcing {
         changed
     }
 
-    /// Those that are not over at `now`, in the order of their ids.
+    /// Those that mean this process and are not over at `now`, in the order of their ids.
     pub(crate) fn in_force(&self, now: Instant) -> impl Iterator<Item = &Armed> {
-        let armed = self.armed.values();
-        armed.filter(move |one| now < one.until)
+        self.mine().filter(move |one| now < one.until)
     }
 
     /// Those that decide for an operation, or did.
     pub(crate) fn of(&self, operation: &OperationName) -> Vec<Override> {
-        let armed = self.armed.values();
-        let mine = armed.filter(|one| one.standing.target.takes(operation));
+        let mine = self
+            .mine()
+            .filter(|one| one.standing.target.takes(operation));
         let as_known = |one: &Armed| Override {
             id: one.standing.id.0,
             forced: one.standing.forced,
@@ -145,10 +145,15 @@ impl Forcing {
         mine.map(as_known).collect()
     }
 
-    /// What is left of the time of each.
+    /// What is left of the time of each, whichever process it means.
     pub(crate) fn time_left(&self, now: Instant) -> BTreeMap<Revision, Duration> {
         let armed = self.armed.iter();
         armed.map(|(id, one)| (*id, one.until.since(now))).collect()
+    }
+
+    fn mine(&self) -> impl Iterator<Item = &Armed> {
+        let armed = self.armed.values();
+        armed.filter(|one| self.whoami.is_meant_by(&one.standing.target))
     }
 
     /// Whether a reset concerns this process, and is new to it.

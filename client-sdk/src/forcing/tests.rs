@@ -95,6 +95,28 @@ fn what_was_on_the_disk_has_what_was_left_of_it() {
 }
 
 #[test]
+fn a_file_that_processes_share_says_how_long_an_override_of_another_process_holds() {
+    let target = |id: &str| BreakerTarget {
+        instance: Some(InstanceId::new(id).unwrap()),
+        ..everybody()
+    };
+    let theirs = standing(1, target("checkout-2"));
+    let mut writer = forcing();
+    writer.server_shows(time(0), at(0));
+    writer.replace(STORE, [&theirs], at(0));
+    assert!(ends(&writer).is_empty());
+    assert_eq!(writer.in_force(at(0)).count(), 0);
+    let written = writer.time_left(at(10));
+
+    let mut reader = Forcing::new(Whoami {
+        instance: InstanceId::new("checkout-2").unwrap(),
+        ..writer.whoami
+    });
+    reader.restore(STORE, [&theirs], &written, at(10));
+    assert_eq!(ends(&reader), [at(60)]);
+}
+
+#[test]
 fn only_what_means_this_process_and_this_operation_holds() {
     let mut forcing = forcing();
     let glob = |pattern: &str| Some(Glob::new(pattern).unwrap());
