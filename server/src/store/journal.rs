@@ -57,8 +57,9 @@ pub(super) use self::reader::Contents;
 pub(super) const JOURNAL_FILE: &str = "journal.log";
 const NEW_FILE: &str = "journal.log.new";
 const MAGIC: &[u8] = b"fusebox journal\n";
-/// The highest format this server reads, and the one it writes. 1 had a write an entry.
-const FORMAT: u32 = 2;
+/// The highest format this server reads, and the one it writes. 1 had a write an entry, 2 no
+/// overrides.
+const FORMAT: u32 = 3;
 /// Bytes made room for at a time. A sync is quicker where the file need not grow for it.
 const ROOM_STEP: u64 = 1024 * 1024;
 /// Longest remainder that one interrupted write can leave, with the room behind it.

@@ -91,8 +91,10 @@ impl Table {
             What::Override { standing, in_force } => {
                 if *in_force {
                     self.overrides.insert(standing.id, Arc::clone(standing));
-                } else {
-                    self.overrides.remove(&standing.id);
+                    self.weights.add(&standing.target, bytes);
+                } else if let Some(ended) = self.overrides.remove(&standing.id) {
+                    let bytes = self.archive.newest_bytes(&Subject::Override(ended.id));
+                    self.weights.remove(&ended.target, bytes);
                 }
             }
             What::Reset(_) => {}
@@ -121,6 +123,13 @@ impl Table {
     /// What a policy's newest version takes in a journal; 0 if it has none.
     pub(super) fn newest_bytes(&self, id: &PolicyId) -> usize {
         self.archive.newest_bytes(&Subject::Policy(id.clone()))
+    }
+
+    /// An override in force, and the bytes it takes in a journal.
+    pub(super) fn standing(&self, id: Revision) -> Option<(Arc<BreakerOverride>, usize)> {
+        let standing = self.overrides.get(&id)?;
+        let bytes = self.archive.newest_bytes(&Subject::Override(id));
+        Some((Arc::clone(standing), bytes))
     }
 
     /// The overrides in force, by id.

@@ -1,10 +1,10 @@
 //! How much the processes of each service have to hold.
 //!
-//! A process is sent every policy that can concern its service, as one snapshot, and a snapshot is
-//! bounded. So each write is weighed where writes are judged one after the other: whoever listens
+//! A process is sent every policy and every override that can concern its service, as one snapshot,
+//! and a snapshot is bounded. So each write is weighed where writes are judged one after the other: whoever listens
 //! now, or will, can be sent what is acknowledged.
 //!
-//! Policies that name no service exactly count for every service of their namespace, whether their
+//! Those that name no service exactly count for every service of their namespace, whether their
 //! pattern fits or not: a bound that is a little too careful, and quick.
 
 use std::collections::HashMap;
@@ -13,6 +13,7 @@ use std::fmt;
 use fusebox_core::glob::Glob;
 use fusebox_core::key::Namespace;
 use fusebox_core::policy::Policy;
+use fusebox_core::policy::overrides::BreakerTarget;
 
 use super::SERVICE_BYTES;
 
@@ -22,7 +23,7 @@ const NAMED: usize = 8;
 /// Whom a policy concerns: one service of a namespace, or (`None`) any of them.
 type Class = (Namespace, Option<Box<str>>);
 
-/// Bytes of policies, by whom they concern.
+/// Bytes of policies and overrides, by whom they concern.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Weights(HashMap<Namespace, Tenant>);
 
@@ -43,7 +44,7 @@ pub struct Crowded(pub(crate) Vec<CrowdedService>);
 /// A service whose processes would have to hold too much.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CrowdedService {
-    /// Whose policies.
+    /// Of which namespace.
     pub namespace: Namespace,
     /// Whose processes; `None`: those of every service.
     pub service: Option<Box<str>>,
@@ -51,21 +52,40 @@ pub struct CrowdedService {
     pub bytes: usize,
 }
 
-fn class(policy: &Policy) -> Class {
-    let service = policy.selector().service().filter(|glob| glob.is_exact());
+/// What the processes of some services have to hold.
+pub(super) trait Burden {
+    /// Of which namespace, and which of its services; `None`: any.
+    fn concerns(&self) -> (&Namespace, Option<&Glob>);
+}
+
+impl Burden for Policy {
+    fn concerns(&self) -> (&Namespace, Option<&Glob>) {
+        (&self.id().namespace, self.selector().service())
+    }
+}
+
+impl Burden for BreakerTarget {
+    fn concerns(&self) -> (&Namespace, Option<&Glob>) {
+        (&self.namespace, self.service.as_ref())
+    }
+}
+
+fn class(burden: &impl Burden) -> Class {
+    let (namespace, service) = burden.concerns();
+    let service = service.filter(|glob| glob.is_exact());
     let service = service.map(Glob::as_str).map(Box::from);
-    (policy.id().namespace.clone(), service)
+    (namespace.clone(), service)
 }
 
 impl Weights {
-    /// Counts a policy of so many bytes in.
-    pub(super) fn add(&mut self, policy: &Policy, bytes: usize) {
-        *self.entry(class(policy)) += bytes;
+    /// Counts in what takes so many bytes.
+    pub(super) fn add(&mut self, burden: &impl Burden, bytes: usize) {
+        *self.entry(class(burden)) += bytes;
     }
 
-    /// Counts a policy out that was counted in with so many bytes.
-    pub(super) fn remove(&mut self, policy: &Policy, bytes: usize) {
-        let (namespace, service) = class(policy);
+    /// Counts out what was counted in with so many bytes.
+    pub(super) fn remove(&mut self, burden: &impl Burden, bytes: usize) {
+        let (namespace, service) = class(burden);
         let left = self.entry((namespace.clone(), service.clone()));
         *left -= bytes;
         if *left == 0
@@ -145,25 +165,28 @@ impl Weights {
 }
 
 impl Shift {
-    /// A policy comes in the place of another; either may be missing, each has so many bytes.
-    pub(super) fn replace(&mut self, old: Option<(&Policy, usize)>, new: Option<(&Policy, usize)>) {
-        let bytes =
-            |part: Option<(&Policy, usize)>| part.map_or(0, |(_, bytes)| bytes.cast_signed());
-        if let (Some((old_policy, _)), Some((new_policy, _))) = (old, new)
-            && old_policy.selector().service() == new_policy.selector().service()
+    /// Something comes in the place of another; either may be missing, each has so many bytes.
+    pub(super) fn replace<T: Burden>(
+        &mut self,
+        old: Option<(&T, usize)>,
+        new: Option<(&T, usize)>,
+    ) {
+        let bytes = |part: Option<(&T, usize)>| part.map_or(0, |(_, bytes)| bytes.cast_signed());
+        if let (Some((old_one, _)), Some((new_one, _))) = (old, new)
+            && old_one.concerns() == new_one.concerns()
         {
             // The usual case, for the same: by how much it has grown.
             let grown = bytes(new) - bytes(old);
             if grown != 0 {
-                *self.0.entry(class(new_policy)).or_default() += grown;
+                *self.0.entry(class(new_one)).or_default() += grown;
             }
             return;
         }
-        if let Some((policy, _)) = old {
-            *self.0.entry(class(policy)).or_default() -= bytes(old);
+        if let Some((burden, _)) = old {
+            *self.0.entry(class(burden)).or_default() -= bytes(old);
         }
-        if let Some((policy, _)) = new {
-            *self.0.entry(class(policy)).or_default() += bytes(new);
+        if let Some((burden, _)) = new {
+            *self.0.entry(class(burden)).or_default() += bytes(new);
         }
     }
 
@@ -205,7 +228,8 @@ impl fmt::Display for Crowded {
         }
         write!(
             f,
-            " of policies, at most {SERVICE_BYTES} are sent; shorten or remove some that concern them"
+            " of policies and overrides, at most {SERVICE_BYTES} are sent; shorten or remove some that \
+             concern them"
         )
     }
 }

@@ -286,10 +286,11 @@ fn a_journal_of_a_newer_format_is_refused_and_named() {
     let header = frame::frame(&header.encode_to_vec()).unwrap();
     let newer = [MAGIC, &header, b"what this server cannot know"].concat();
     let said = written.open_instead(&newer).unwrap_err().to_string();
-    assert!(
-        said.contains("has format 3, this server knows up to 2"),
-        "{said}"
+    let formats = format!(
+        "has format {}, this server knows up to {FORMAT}",
+        FORMAT + 1
     );
+    assert!(said.contains(&formats), "{said}");
 }
 
 #[test]

@@ -41,13 +41,15 @@ pub(in crate::store) struct Batch<'a> {
     /// What the batch itself has made of the policies it touched.
     touched: HashMap<PolicyId, Option<Found>>,
     /// The overrides that it has itself set, and those it has ended.
-    forced: HashMap<Revision, Option<Arc<BreakerOverride>>>,
+    forced: HashMap<Revision, Option<Standing>>,
     /// What it has added to what services hold.
     shift: Shift,
 }
 
 /// A policy, and the bytes it takes in the journal.
 type Found = (Arc<Stored>, usize);
+/// An override, and the bytes it takes in the journal.
+type Standing = (Arc<BreakerOverride>, usize);
 
 impl<'a> Batch<'a> {
     pub(in crate::store) fn new(live: &'a Live, now: SystemTime) -> Self {
@@ -97,9 +99,7 @@ impl<'a> Batch<'a> {
             };
             let bytes = self.encode(&version)?;
             self.check_size(before)?;
-            let old = old.as_ref().map(|(old, bytes)| (&old.policy, *bytes));
-            let new = version.stored().map(|new| (&new.policy, bytes));
-            shift.replace(old, new);
+            self.weigh(&mut shift, &version, old.as_ref(), bytes);
             versions.push(Arc::new(version));
             sizes.push(bytes);
         }
@@ -143,7 +143,7 @@ impl<'a> Batch<'a> {
             }
             What::Override { standing, in_force } => {
                 let id = standing.id;
-                let standing = in_force.then(|| Arc::clone(standing));
+                let standing = in_force.then(|| (Arc::clone(standing), bytes));
                 self.forced.insert(id, standing);
             }
             What::Reset(_) => {}
@@ -160,7 +160,7 @@ impl<'a> Batch<'a> {
         let (what, found) = match step.change {
             Change::Force(draft) => (self.force(*draft, revision, by)?, None),
             Change::Release(id) => {
-                let standing = self.standing(id).ok_or(AppendError::NotInForce(id))?;
+                let (standing, _) = self.standing(id).ok_or(AppendError::NotInForce(id))?;
                 let in_force = false;
                 (What::Override { standing, in_force }, None)
             }
@@ -238,20 +238,40 @@ impl<'a> Batch<'a> {
     }
 
     /// An override as the next write finds it, if it is in force.
-    fn standing(&self, id: Revision) -> Option<Arc<BreakerOverride>> {
+    fn standing(&self, id: Revision) -> Option<Standing> {
         match self.forced.get(&id) {
             Some(forced) => forced.clone(),
-            None => self
-                .live
-                .with_table(|table| table.overrides().get(&id).cloned()),
+            None => self.live.with_table(|table| table.standing(id)),
         }
     }
 
     /// How many are in force.
     fn standings(&self) -> usize {
-        let live = self.live.with_table(|table| table.overrides().len());
         let set = self.forced.values().flatten().count();
-        live + set - (self.forced.len() - set)
+        self.live.with_table(|table| {
+            let live = table.overrides();
+            // One that was set and ended by the batch itself was never there.
+            let ended = self.forced.iter().filter(|(_, forced)| forced.is_none());
+            let ended = ended.filter(|(id, _)| live.contains_key(id)).count();
+            live.len() + set - ended
+        })
+    }
+
+    /// Adds what a version changes in what services hold.
+    fn weigh(&self, shift: &mut Shift, version: &Version, old: Option<&Found>, bytes: usize) {
+        match &version.what {
+            What::Policy { stored, .. } => {
+                let old = old.map(|(old, bytes)| (&old.policy, *bytes));
+                shift.replace(old, stored.as_ref().map(|new| (&new.policy, bytes)));
+            }
+            What::Override { standing, in_force } => {
+                let target = &standing.target;
+                let set = in_force.then_some((target, bytes));
+                let ended = self.standing(standing.id).map(|(_, bytes)| (target, bytes));
+                shift.replace(ended, set);
+            }
+            What::Reset(_) => {}
+        }
     }
 
     /// Adds the version's bytes to the payload, if they are fit to be kept; says how many.
