@@ -127,7 +127,6 @@ async fn take(
     let up_to_date = v1::UpToDate {
         incarnation: vec![1; 16],
         revision: 1,
-        ..v1::UpToDate::default()
     };
     let mut reply = Some(Down::UpToDate(up_to_date));
     let mut reports = 0;
