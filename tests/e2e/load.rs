@@ -82,6 +82,17 @@ fn who_does_not_read_keeps_nothing_from_the_others() {
 }
 
 #[test]
+fn a_storm_of_reports_is_acknowledged_by_ours_and_by_those_it_is_compared_with() {
+    let figures = figures("storm");
+    for server in ["fusebox", "HTTP/2 alone", "decoded"] {
+        let row = |what| format!("storm: {server}, {what}");
+        assert_count(&figures, &row("not made, for a full outbox"), 0);
+        let absorbed = figures.get(&row("absorbed")).copied();
+        assert!(absorbed > Some(0.0), "{server} absorbed {absorbed:?}");
+    }
+}
+
+#[test]
 fn a_harness_that_is_killed_leaves_no_server_behind() {
     let directory = tempfile::tempdir().unwrap();
     let mut load = load("idle", &directory.path().join("rows.json"));

@@ -39,12 +39,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use tempfile::TempDir;
 use tokio::runtime;
 
 use effort::Effort;
-use scenarios::{Findings, SCENARIOS};
+use scenarios::{Findings, PUSH, REPORTS};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -54,6 +54,9 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 struct Args {
     #[command(subcommand)]
     role: Option<Role>,
+    /// Which benchmark, where no scenario is named.
+    #[arg(long, value_enum, default_value_t = Bench::Push)]
+    bench: Bench,
     /// Write the rows to this file as JSON, and the picture beside it.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -71,6 +74,22 @@ struct Args {
     only: Option<String>,
 }
 
+/// Scenarios that make one report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Bench {
+    Push,
+    Reports,
+}
+
+impl Bench {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Push => "push",
+            Self::Reports => "reports",
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Role {
     /// Be the bare server; each line of the standard input is a revision to push.
@@ -78,11 +97,19 @@ enum Role {
         /// Where to listen.
         addr: SocketAddr,
     },
+    /// Be the server that takes reports and does nothing with them, until the standard input ends.
+    SinkServer {
+        /// Where to listen.
+        addr: SocketAddr,
+        /// Decode each message.
+        #[arg(long)]
+        decode: bool,
+    },
 }
 
 fn names() -> PossibleValuesParser {
-    SCENARIOS
-        .iter()
+    PUSH.iter()
+        .chain(REPORTS)
         .map(|(name, _)| *name)
         .collect::<Vec<_>>()
         .into()
@@ -92,6 +119,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let done = match &args.role {
         Some(Role::BareServer { addr }) => servers::serve_bare(*addr),
+        Some(Role::SinkServer { addr, decode }) => servers::serve_sink(*addr, *decode),
         None => run(&args),
     };
     match done {
@@ -120,11 +148,13 @@ fn run(args: &Args) -> Result<()> {
         .build()?;
     let runtime = Arc::new(runtime);
     let only = args.only.as_deref();
-    let chosen = SCENARIOS
+    let of = [(Bench::Push, PUSH), (Bench::Reports, REPORTS)];
+    let chosen = of
         .iter()
-        .filter(|(name, _)| only.is_none_or(|only| only == *name));
+        .flat_map(|(bench, scenarios)| scenarios.iter().map(move |(name, m)| (bench, name, m)))
+        .filter(|(bench, name, _)| only.map_or(args.bench == **bench, |only| only == **name));
     let (mut all, mut failures) = (Findings::default(), Vec::new());
-    for (name, measure) in chosen {
+    for (_, name, measure) in chosen {
         eprintln!("load: {name}, {} sessions", effort.sessions);
         match measure(&runtime, &effort) {
             Ok(findings) => {
@@ -138,7 +168,7 @@ fn run(args: &Args) -> Result<()> {
     }
     print!("{}", report::table(&all.rows));
     if let Some(path) = &args.json {
-        write(path, &effort, &all)?;
+        write(path, args.bench.name(), &effort, &all)?;
     }
     if failures.is_empty() {
         return Ok(());
@@ -146,8 +176,8 @@ fn run(args: &Args) -> Result<()> {
     Err(failures.join("\n").into())
 }
 
-fn write(path: &std::path::Path, effort: &Effort, all: &Findings) -> Result<()> {
-    report::write(path, effort, &all.rows)?;
+fn write(path: &std::path::Path, bench: &str, effort: &Effort, all: &Findings) -> Result<()> {
+    report::write(path, bench, effort, &all.rows)?;
     if !all.curves.is_empty() {
         let title = format!("A push of 2 KiB to {} sessions", effort.sessions);
         fs::write(path.with_extension("svg"), plot::svg(&title, &all.curves))?;

@@ -144,9 +144,9 @@ fn number(value: f64) -> String {
 }
 
 /// Writes the rows to `path`, making its directory if need be.
-pub(crate) fn write(path: &Path, effort: &Effort, rows: &[Row]) -> Result<()> {
+pub(crate) fn write(path: &Path, bench: &str, effort: &Effort, rows: &[Row]) -> Result<()> {
     let file = json!({
-        "benchmark": "push",
+        "benchmark": bench,
         "machine": {
             "cores": available_parallelism().ok().map(usize::from),
             "processor": processor(),

@@ -7,6 +7,7 @@ pub(crate) mod idle;
 pub(crate) mod one;
 pub(crate) mod reports;
 pub(crate) mod restart;
+pub(crate) mod storm;
 pub(crate) mod write;
 
 use std::sync::Arc;
@@ -35,8 +36,8 @@ impl From<Vec<Row>> for Findings {
 
 type Measure = fn(&Arc<Runtime>, &Effort) -> Result<Findings>;
 
-/// All of them, in the order of the report.
-pub(crate) const SCENARIOS: &[(&str, Measure)] = &[
+/// What `push` is made of, in the order of the report.
+pub(crate) const PUSH: &[(&str, Measure)] = &[
     ("idle", idle::measure),
     ("all", all::measure),
     ("one", one::measure),
@@ -46,3 +47,6 @@ pub(crate) const SCENARIOS: &[(&str, Measure)] = &[
     ("frozen", frozen::measure),
     ("reports", reports::measure),
 ];
+
+/// What `reports` is made of.
+pub(crate) const REPORTS: &[(&str, Measure)] = &[("storm", storm::measure)];

@@ -1,8 +1,10 @@
-//! The three servers, each a process of its own that is told to push something to everybody.
+//! The servers, each a process of its own: three that are told to push something to everybody, one
+//! that only takes reports.
 
 mod bare;
 mod etcd;
 mod ours;
+mod sink;
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -13,6 +15,7 @@ use fusebox_tests::lines::Lines;
 pub(crate) use bare::{Bare, serve as serve_bare};
 pub(crate) use etcd::Etcd;
 pub(crate) use ours::{Ours, Proof, SERVICES, Target};
+pub(crate) use sink::{Sink, serve as serve_sink};
 
 use crate::Result;
 use crate::dialect::Dialect;
