@@ -284,10 +284,16 @@ fn a_real_breaker_is_forced_by_keys_and_refuses_until_it_is_released() {
         let text = run(server.grpc_addr(), &["top", "--once"]).assert_good();
         text.contains(" F ").then_some(())
     });
+    assert_eq!(caller.call()["reason"], "forced_open");
+    // Looked at now and then; before that there is nothing to release.
+    terminal.wait_for("1 overrides");
     terminal.press("xit is over\r");
     terminal.wait_for("enter: release");
     terminal.press("\r");
     terminal.wait_for("is released");
     terminal.press("q");
     terminal.wait_for("left with 0");
+    wait::eventually("calls to be let in", Duration::from_secs(20), || {
+        (caller.call()["outcome"] == "success").then_some(())
+    });
 }

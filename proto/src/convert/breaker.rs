@@ -105,6 +105,11 @@ pub fn reason(found: &mut Violations, wire: &str) -> String {
     if wire.trim().is_empty() {
         found.add("reason", "empty", "must say why");
     }
+    optional_reason(found, wire)
+}
+
+/// Why, if anybody said so.
+pub fn optional_reason(found: &mut Violations, wire: &str) -> String {
     free(found, "reason", wire, MAX_REASON)
 }
 

@@ -126,13 +126,14 @@ fn told(inventory: &Inventory) -> String {
         incarnation,
         revision,
         policies,
+        overrides,
         versions,
         bytes,
         ..
     } = inventory;
     format!(
-        "{}: incarnation {incarnation}, revision {revision}, {policies} policies in {versions} \
-         versions, {bytes} bytes",
+        "{}: incarnation {incarnation}, revision {revision}, {policies} policies and \
+         {overrides} overrides in {versions} versions, {bytes} bytes",
         file.display()
     )
 }

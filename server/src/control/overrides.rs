@@ -108,9 +108,12 @@ impl Control {
         Ok(id)
     }
 
-    /// Those in force, by id.
+    /// Those in force, by id: whose time is over is no more, though its end may not be written yet.
     pub fn overrides(&self) -> Result<Vec<Arc<BreakerOverride>>, ControlError> {
-        Ok(self.store.overrides()?)
+        let mut overrides = self.store.overrides()?;
+        let now = SystemTime::now();
+        overrides.retain(|one| !one.time_left(now).is_zero());
+        Ok(overrides)
     }
 
     /// Ends those whose time is over, again and again, until watches are to end.

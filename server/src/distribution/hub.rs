@@ -233,13 +233,14 @@ impl State {
             let service = audience.service.as_str();
             reset.target.concerns(&audience.namespace, service)
         });
-        for bell in concerned.flat_map(|(_, crowd)| crowd.bells()) {
-            if !bell.reset(frame.clone()) {
-                warn!(
-                    id = reset.id.0,
-                    "a session has not looked for long: a reset is lost on it"
-                );
-            }
+        let bells = concerned.flat_map(|(_, crowd)| crowd.bells());
+        let lost = bells.filter(|bell| !bell.reset(frame.clone())).count();
+        if lost > 0 {
+            let id = reset.id.0;
+            warn!(
+                id,
+                lost, "sessions have not looked for long: a reset is lost on them"
+            );
         }
     }
 

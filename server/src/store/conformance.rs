@@ -63,6 +63,14 @@ macro_rules! conform {
                 a_deleted_policy_keeps_its_past_and_a_new_one_of_its_name_goes_on
                 the_changes_of_late_come_with_what_they_replaced
             }
+            overrides {
+                an_override_is_named_by_its_write_and_stands_until_it_is_released
+                what_is_not_in_force_cannot_be_released
+                a_reset_is_told_and_leaves_everything_as_it_was
+                no_more_overrides_are_in_force_than_may
+                a_watch_begins_with_the_overrides_in_force_and_hears_what_becomes_of_them
+                what_was_decided_about_breakers_is_among_the_changes
+            }
             watches {
                 a_watch_begins_with_everything
                 a_watch_hears_each_change_once_and_in_order_from_concurrent_writers
@@ -84,6 +92,7 @@ macro_rules! conform {
 }
 pub(super) use conform;
 
+pub(super) mod overrides;
 pub(super) mod past;
 pub(super) mod reads;
 pub(super) mod sets;

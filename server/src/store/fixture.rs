@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use fusebox_core::glob::Glob;
-use fusebox_core::key::{Labels, PolicyId};
+use fusebox_core::key::{Labels, Namespace, PolicyId};
+use fusebox_core::outcome::Forced;
+use fusebox_core::policy::overrides::{BreakerTarget, OverrideDraft};
 use fusebox_core::policy::rules::Rules;
 use fusebox_core::policy::selector::Selector;
 use fusebox_core::policy::{Draft, Policy};
@@ -80,6 +82,45 @@ pub(super) fn set(steps: impl IntoIterator<Item = Step>) -> Proposal {
         steps: steps.into_iter().collect(),
         by: by(Cause::Apply),
     }
+}
+
+/// A decision about breakers.
+pub(super) fn on_breakers(steps: impl IntoIterator<Item = Step>, cause: Cause) -> Proposal {
+    Proposal {
+        steps: steps.into_iter().collect(),
+        by: Provenance {
+            reason: "it is over".into(),
+            ..by(cause)
+        },
+    }
+}
+
+fn target(service: &str) -> BreakerTarget {
+    BreakerTarget {
+        service: Some(Glob::new(service).unwrap()),
+        ..BreakerTarget::everything(Namespace::default_namespace())
+    }
+}
+
+/// Opens the breakers of `service` for a minute.
+pub(super) fn force(service: &str) -> Proposal {
+    let draft = OverrideDraft {
+        target: target(service),
+        forced: Forced::Open,
+        ttl: Duration::from_secs(60),
+        reason: "it burns".into(),
+    };
+    on_breakers([Step::force(draft)], Cause::OverrideSet)
+}
+
+/// Ends the override `id`.
+pub(super) fn release(id: u64) -> Proposal {
+    on_breakers([Step::release(Revision(id))], Cause::OverrideCleared)
+}
+
+/// Resets the breakers of `service`.
+pub(super) fn reset(service: &str) -> Proposal {
+    on_breakers([Step::reset(target(service))], Cause::BreakersReset)
 }
 
 /// Everything live.

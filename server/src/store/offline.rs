@@ -50,7 +50,9 @@ pub struct Inventory {
     pub floor: Revision,
     /// Live policies.
     pub policies: usize,
-    /// Versions of policies, those of the live ones included.
+    /// Overrides in force, those among them whose time is over since.
+    pub overrides: usize,
+    /// Versions of policies and overrides, those of the live ones included.
     pub versions: usize,
     /// Bytes that are whole.
     pub bytes: u64,
@@ -76,6 +78,7 @@ impl Inventory {
             revision: table.revision(),
             floor: table.archive().floor(),
             policies: table.catalog().len(),
+            overrides: table.overrides().len(),
             versions: table.archive().len(),
             bytes: *end,
             torn: torn.clone(),

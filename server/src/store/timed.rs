@@ -144,7 +144,7 @@ impl Store for Timed {
     }
 
     fn overrides(&self) -> Result<Vec<Arc<BreakerOverride>>, ReadError> {
-        self.read("overrides", |store| store.overrides())
+        self.read("overrides", Store::overrides)
     }
 
     fn get(&self, id: &PolicyId) -> Result<Option<Arc<Stored>>, ReadError> {

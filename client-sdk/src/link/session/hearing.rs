@@ -53,8 +53,11 @@ impl Session<'_> {
         }
     }
 
-    /// Whom it means is for this process to find out.
+    /// Whom it means is for this process to find out. A store that is not followed has no say.
     fn reset(&self, wire: &v1::ResetBreakers) {
+        if self.keeper.held() != Some(self.shows) {
+            return;
+        }
         match target_from_wire(wire.target.as_ref()) {
             Ok(target) => self.keeper.enforcement.reset(Revision(wire.id), &target),
             Err(violations) => steady::tell(|| {

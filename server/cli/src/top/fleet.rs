@@ -90,23 +90,17 @@ impl Order {
         match self {
             Self::Name => Ordering::Equal,
             Self::Rate => calls,
-            Self::Worst => Reverse(barred(one))
-                .cmp(&Reverse(barred(other)))
+            Self::Worst => Reverse(impeded(one))
+                .cmp(&Reverse(impeded(other)))
                 .then(other.failure_ratio.total_cmp(&one.failure_ratio))
                 .then(calls),
         }
     }
 }
 
-/// The share of instances that let nothing or little through, in basis points.
-fn barred(status: &v1::OperationStatus) -> u32 {
-    let counts = status.instances.unwrap_or_default();
-    let heard = u64::from(counts.closed + counts.open + counts.half_open);
-    // Which of the open ones are forced closed is not told: as many as can be.
-    let own = (counts.open + counts.half_open).saturating_sub(counts.forced_closed);
-    let barred = heard.min(u64::from(own + counts.forced_open));
-    let share = (barred * 10_000).checked_div(heard).unwrap_or(0);
-    u32::try_from(share).unwrap_or(u32::MAX)
+/// As the server counts it.
+fn impeded(status: &v1::OperationStatus) -> u32 {
+    status.instances.unwrap_or_default().impeded
 }
 
 /// All that is known.
@@ -221,6 +215,7 @@ pub(super) mod tests {
             instances: Some(v1::InstancesByState {
                 closed,
                 open,
+                impeded: open,
                 ..v1::InstancesByState::default()
             }),
             failure_ratio,
@@ -244,12 +239,12 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_worst_is_where_most_instances_are_barred_then_what_fails_most() {
+    fn the_worst_is_where_most_instances_are_impeded_then_what_fails_most() {
         let mut fleet = Fleet::default();
         let mut forced = status("forced", [4, 0], 0.0);
-        forced.instances.as_mut().unwrap().forced_open = 4;
+        forced.instances.as_mut().unwrap().impeded = 4;
         let mut spared = status("spared", [0, 4], 0.0);
-        spared.instances.as_mut().unwrap().forced_closed = 4;
+        spared.instances.as_mut().unwrap().impeded = 0;
         let all = vec![
             status("well", [4, 0], 0.0),
             status("half", [2, 2], 0.0),

@@ -36,7 +36,7 @@ fn checking() -> Intent {
 }
 
 fn ids(control: &Control) -> Vec<u64> {
-    let overrides = control.overrides().unwrap();
+    let overrides = control.store.overrides().unwrap();
     overrides.iter().map(|one| one.id.0).collect()
 }
 

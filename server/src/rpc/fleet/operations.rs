@@ -164,6 +164,7 @@ fn states_to_wire(counts: StateCounts) -> v1::InstancesByState {
         forced_closed: counts.forced_closed,
         shadow_open: counts.shadow_open,
         gone: counts.gone,
+        impeded: counts.impeded,
     }
 }
 

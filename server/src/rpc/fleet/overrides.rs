@@ -9,7 +9,7 @@ use fusebox_core::policy::overrides::{BreakerOverride, BreakerTarget};
 use fusebox_core::revision::Revision;
 use fusebox_core::stats::Filter;
 use fusebox_proto::convert::breaker::{
-    override_draft_from_wire, override_to_wire, reason, target_from_wire,
+    optional_reason, override_draft_from_wire, override_to_wire, reason, target_from_wire,
 };
 use fusebox_proto::convert::time::duration_to_wire;
 use fusebox_proto::v1;
@@ -76,7 +76,7 @@ pub(super) async fn clear(
     if request.id == 0 {
         found.add("id", 0, "must be the id of an override");
     }
-    let reason = reason(&mut found, &request.reason);
+    let reason = optional_reason(&mut found, &request.reason);
     found.into_result(()).map_err(status::invalid)?;
     let released = views.control.release(Revision(request.id), reason, intent);
     let released = released.await.map_err(status::of)?;

@@ -1,5 +1,7 @@
 //! Data directories that were reopened, copied, cut, flipped and robbed.
 
+mod overrides;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
