@@ -175,7 +175,7 @@ impl FleetWatch {
     }
 
     /// Adds a report up.
-    pub(crate) fn absorb(&self, session: SessionId, report: Report) {
+    pub(crate) fn absorb(&self, session: SessionId, report: &Report) {
         self.visit(|state, now| state.fleet.absorb(session, report, now));
     }
 

@@ -134,7 +134,7 @@ impl<I: Inbound> Session<I> {
             session,
             ..
         } = &self.presence;
-        distribution.fleet.absorb(*session, report);
+        distribution.fleet.absorb(*session, &report);
         self.outbox.owe_report_ack(wire.number);
     }
 
