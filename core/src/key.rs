@@ -153,6 +153,14 @@ impl Namespace {
     }
 }
 
+impl OperationName {
+    /// A name that this program itself gives, and which is legal.
+    pub(crate) fn known(name: &'static str) -> Self {
+        debug_assert!(check_name(name).is_ok(), "{name:?}");
+        Self(name.into())
+    }
+}
+
 /// A policy's identity within a store.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PolicyId {

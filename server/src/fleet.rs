@@ -22,9 +22,9 @@ use fusebox_core::key::OperationName;
 use fusebox_core::revision::Revision;
 use fusebox_core::stats::{
     Filter, Fleet, InstanceFacts, InstanceKey, InstancePage, InstanceQuery, InstanceView,
-    InstancesOf, Ledger, Limits, OperationDetail, OperationKey, OperationPage, OperationQuery,
-    RefusedPolicy, Report, SessionId, StateCounts, TransitionPage, TransitionQuery,
-    TransitionReport,
+    InstancesOf, Ledger, Limits, OperationDetail, OperationFigures, OperationKey, OperationPage,
+    OperationQuery, RefusedPolicy, Report, ReportHead, SessionId, StateCounts, TransitionPage,
+    TransitionQuery, TransitionReport,
 };
 use fusebox_core::time::Instant;
 use tokio::sync::{Semaphore, watch};
@@ -175,8 +175,18 @@ impl FleetWatch {
     }
 
     /// Adds a report up.
-    pub(crate) fn absorb(&self, session: SessionId, report: Report) {
-        self.visit(|state, now| state.fleet.absorb(session, report, now));
+    pub(crate) fn absorb(&self, session: SessionId, report: &Report) -> Ledger {
+        self.visit(|state, now| state.fleet.absorb(session, report, now))
+    }
+
+    /// The same for a report that is read while it is added up.
+    pub(crate) fn absorb_figures<'a, L: Iterator<Item = (u32, u64)>>(
+        &self,
+        session: SessionId,
+        head: ReportHead,
+        operations: impl Iterator<Item = Option<OperationFigures<'a, L>>>,
+    ) -> Ledger {
+        self.visit(|state, now| state.fleet.absorb_figures(session, head, operations, now))
     }
 
     /// Takes a transition over.

@@ -250,14 +250,18 @@ pub enum InvalidHistogram {
 
 /// A bucket in the upper 16 bits, its count in the lower 48.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Bin(u64);
+pub(super) struct Bin(u64);
 
 impl Bin {
-    fn new(bucket: u16, count: u64) -> Self {
+    pub(super) fn new(bucket: u16, count: u64) -> Self {
         Self(u64::from(bucket) << COUNT_BITS | count.min(MAX_COUNT))
     }
 
-    fn checked(after: Option<Self>, bucket: u32, count: u64) -> Result<Self, InvalidHistogram> {
+    pub(super) fn checked(
+        after: Option<Self>,
+        bucket: u32,
+        count: u64,
+    ) -> Result<Self, InvalidHistogram> {
         let after = after.map(|bin| u32::from(bin.bucket()));
         match (u16::try_from(bucket), after) {
             (Ok(known), _) if usize::from(known) >= BUCKETS => {
@@ -273,11 +277,11 @@ impl Bin {
         }
     }
 
-    const fn bucket(self) -> u16 {
+    pub(super) const fn bucket(self) -> u16 {
         (self.0 >> COUNT_BITS) as u16
     }
 
-    const fn count(self) -> u64 {
+    pub(super) const fn count(self) -> u64 {
         self.0 & MAX_COUNT
     }
 

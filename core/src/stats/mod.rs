@@ -20,12 +20,13 @@ mod recorder;
 mod totals;
 
 pub use fleet::{
-    Filter, Fleet, ForcedReport, FreshTransitions, InstanceFacts, InstanceKey, InstancePage,
-    InstancePlace, InstanceQuery, InstanceView, InstancesOf, Ledger, Limits, MAX_LOGGED,
-    MAX_REFUSED_POLICIES, MAX_TEXT, MAX_TRANSITIONS, OperationDetail, OperationInstanceView,
-    OperationKey, OperationPage, OperationPlace, OperationQuery, OperationReport, OperationView,
-    Order, Rates, Ratio, RefusedPolicy, Report, SessionId, StateCounts, TransitionPage,
-    TransitionQuery, TransitionRecord, TransitionReport,
+    Filter, Fleet, ForcedReport, FreshTransitions, ImpossibleFigures, InstanceFacts, InstanceKey,
+    InstancePage, InstancePlace, InstanceQuery, InstanceView, InstancesOf, Ledger, Limits,
+    MAX_LOGGED, MAX_REFUSED_POLICIES, MAX_TEXT, MAX_TRANSITIONS, OVERFLOW, OperationDetail,
+    OperationFigures, OperationInstanceView, OperationKey, OperationPage, OperationPlace,
+    OperationQuery, OperationReport, OperationView, Order, Rates, Ratio, RefusedPolicy, Report,
+    ReportHead, SessionId, StateCounts, TransitionPage, TransitionQuery, TransitionRecord,
+    TransitionReport,
 };
 pub use histogram::{BUCKETS, Histogram, InvalidHistogram, MAX_COUNT, bucket_midpoint, bucket_of};
 pub use recorder::Recorder;

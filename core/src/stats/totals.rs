@@ -38,10 +38,8 @@ pub struct Counts {
 impl Totals {
     /// Checks figures that somebody sent.
     pub fn new(counts: Counts, latency: Histogram) -> Result<Self, InvalidTotals> {
-        let totals = Self::unchecked(counts, latency);
-        totals.check_sizes()?;
-        totals.check_latencies()?;
-        Ok(totals)
+        counts.check(latency.count())?;
+        Ok(Self::unchecked(counts, latency))
     }
 
     /// For the recorder, whose figures are right by construction.
@@ -49,32 +47,9 @@ impl Totals {
         Self { counts, latency }
     }
 
-    fn check_sizes(&self) -> Result<(), InvalidTotals> {
-        let calls = Outcome::ALL
-            .iter()
-            .map(|&outcome| (outcome.name(), self.calls(outcome)));
-        let refusals = Reason::ALL
-            .iter()
-            .map(|&reason| (reason.name(), self.refusals(reason)));
-        let trials = self.counts.would_refuse.iter();
-        let trials = trials.map(|&value| ("would_refuse", value));
-        let attempts = [
-            ("retries", self.counts.retries),
-            ("hedges", self.counts.hedges),
-        ];
-        let mut figures = calls.chain(refusals).chain(trials).chain(attempts);
-        match figures.find(|&(_, value)| value > MAX_COUNT) {
-            Some((figure, value)) => Err(InvalidTotals::TooLarge { figure, value }),
-            None => Ok(()),
-        }
-    }
-
-    fn check_latencies(&self) -> Result<(), InvalidTotals> {
-        let (latencies, calls) = (self.latency.count(), self.settled());
-        if latencies > calls {
-            return Err(InvalidTotals::MoreLatenciesThanCalls { latencies, calls });
-        }
-        Ok(())
+    /// Everything that is counted and not measured.
+    pub const fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// Calls that ended this way.
@@ -110,12 +85,12 @@ impl Totals {
     /// Calls that were not refused, however they ended: those too that ended while they still waited
     /// for their turn.
     pub fn all_calls(&self) -> u64 {
-        sum(&self.counts.calls)
+        self.counts.all_calls()
     }
 
     /// Calls refused for any reason.
     pub fn all_refusals(&self) -> u64 {
-        sum(&self.counts.refusals)
+        self.counts.all_refusals()
     }
 
     /// How often the dependency was asked at most: once for each call, its retries and its hedges.
@@ -126,14 +101,13 @@ impl Totals {
 
     /// Calls that speak against the dependency.
     pub fn bad(&self) -> u64 {
-        let bad = Outcome::ALL.into_iter().filter(|outcome| outcome.is_bad());
-        bad.fold(0, |sum, outcome| sum.saturating_add(self.calls(outcome)))
+        self.counts.bad()
     }
 
     /// Calls that say something about the dependency, for it or against it; they alone carry a
     /// latency.
     pub fn settled(&self) -> u64 {
-        self.calls(Outcome::Success).saturating_add(self.bad())
+        self.counts.settled()
     }
 
     /// Whether nothing was counted.
@@ -158,7 +132,65 @@ impl Totals {
 }
 
 impl Counts {
-    fn merge(&mut self, other: &Self) {
+    /// Whether a process can have counted this, with so many latencies.
+    #[inline]
+    pub(super) fn check(&self, latencies: u64) -> Result<(), InvalidTotals> {
+        // MAX_COUNT is all ones: whatever has a bit above it is too large.
+        let of = |figures: &[u64]| figures.iter().fold(0, |bits, value| bits | value);
+        let bits = of(&self.calls) | of(&self.refusals) | of(&self.would_refuse);
+        if bits | self.retries | self.hedges > MAX_COUNT
+            && let Some((figure, value)) = self.figures().find(|&(_, value)| value > MAX_COUNT)
+        {
+            return Err(InvalidTotals::TooLarge { figure, value });
+        }
+        let calls = self.settled();
+        if latencies > calls {
+            return Err(InvalidTotals::MoreLatenciesThanCalls { latencies, calls });
+        }
+        Ok(())
+    }
+
+    /// Every figure with its name.
+    fn figures(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let outcomes = Outcome::ALL.iter().map(|outcome| outcome.name());
+        let reasons = Reason::ALL.iter().map(|reason| reason.name());
+        let trials = self.would_refuse.iter();
+        outcomes
+            .zip(self.calls)
+            .chain(reasons.zip(self.refusals))
+            .chain(trials.map(|&value| ("would_refuse", value)))
+            .chain([("retries", self.retries), ("hedges", self.hedges)])
+    }
+
+    /// Calls that were not refused, however they ended.
+    #[inline]
+    pub(super) fn all_calls(&self) -> u64 {
+        sum(&self.calls)
+    }
+
+    /// Calls refused for any reason.
+    pub(super) fn all_refusals(&self) -> u64 {
+        sum(&self.refusals)
+    }
+
+    /// Calls that speak against the dependency.
+    #[inline]
+    pub(super) fn bad(&self) -> u64 {
+        let bad = Outcome::ALL.into_iter().filter(|outcome| outcome.is_bad());
+        bad.fold(0, |sum, outcome| {
+            sum.saturating_add(self.calls[outcome as usize])
+        })
+    }
+
+    /// Calls that say something about the dependency, for it or against it.
+    #[inline]
+    pub(super) fn settled(&self) -> u64 {
+        self.calls[Outcome::Success as usize].saturating_add(self.bad())
+    }
+
+    /// Adds `other`'s figures to these. Associative and commutative; saturates.
+    #[inline]
+    pub(super) fn merge(&mut self, other: &Self) {
         add(&mut self.calls, &other.calls);
         add(&mut self.refusals, &other.refusals);
         add(&mut self.would_refuse, &other.would_refuse);
@@ -166,7 +198,9 @@ impl Counts {
         self.hedges = self.hedges.saturating_add(other.hedges);
     }
 
-    fn since(&self, earlier: &Self) -> Option<Self> {
+    /// What was counted after `earlier`; `None` if any figure went backwards.
+    #[inline]
+    pub(super) fn since(&self, earlier: &Self) -> Option<Self> {
         Some(Self {
             calls: subtract(&self.calls, &earlier.calls)?,
             refusals: subtract(&self.refusals, &earlier.refusals)?,
@@ -189,18 +223,22 @@ fn sum(figures: &[u64]) -> u64 {
         .fold(0, |sum, &figure| sum.saturating_add(figure))
 }
 
+#[inline]
 pub(super) fn add<const N: usize>(to: &mut [u64; N], from: &[u64; N]) {
     for (to, from) in to.iter_mut().zip(from) {
         *to = to.saturating_add(*from);
     }
 }
 
+#[inline]
 fn subtract<const N: usize>(later: &[u64; N], earlier: &[u64; N]) -> Option<[u64; N]> {
-    let mut difference = *later;
+    // No way out of the loop, so that it is done for several figures at a time.
+    let (mut difference, mut backwards) = (*later, false);
     for (figure, before) in difference.iter_mut().zip(earlier) {
-        *figure = figure.checked_sub(*before)?;
+        backwards |= *figure < *before;
+        *figure = figure.wrapping_sub(*before);
     }
-    Some(difference)
+    (!backwards).then_some(difference)
 }
 
 /// Figures that no process can have counted, and why.

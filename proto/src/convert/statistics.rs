@@ -3,6 +3,9 @@
 //! A report holds one count for each word of core's vocabulary; the tables here are written out, so
 //! that a new outcome or reason does not compile until it has its place on the wire.
 
+mod bytes;
+mod figures;
+
 use std::time::Duration;
 
 use fusebox_core::key::OperationName;
@@ -16,6 +19,8 @@ use fusebox_core::stats::{
 use super::text::name;
 use super::time::{age_from_wire, duration_to_wire};
 use crate::v1;
+
+pub use figures::ReportFigures;
 
 /// The report, or what is wrong with the first operation that is none.
 pub fn report_from_wire(wire: &v1::StatsReport) -> Result<Report, Violations> {
@@ -65,7 +70,7 @@ pub fn operation_from_wire(wire: &v1::OperationStats) -> Result<OperationReport,
             state,
             state_age: age_from_wire(wire.circuit_state_age.as_ref()),
             last_transition: wire.last_transition,
-            forced: forced_from_wire(wire),
+            forced: forced_of(wire.forced_state, wire.override_id),
             shadow: state_from_wire(wire.shadow_state),
             breaker: breaker_from_wire(wire.breaker.as_ref()),
         }),
@@ -96,13 +101,13 @@ pub fn operation_to_wire(report: &OperationReport) -> v1::OperationStats {
 }
 
 /// A state that no override can bring about is none.
-fn forced_from_wire(wire: &v1::OperationStats) -> Option<ForcedReport> {
-    let forced = match state_from_wire(wire.forced_state)? {
+fn forced_of(state: i32, by: u64) -> Option<ForcedReport> {
+    let forced = match state_from_wire(state)? {
         CircuitState::Open => Forced::Open,
         CircuitState::Closed => Forced::Closed,
         CircuitState::HalfOpen => return None,
     };
-    let by = Revision(wire.override_id);
+    let by = Revision(by);
     Some(ForcedReport { forced, by })
 }
 

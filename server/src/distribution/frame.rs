@@ -31,11 +31,12 @@ impl Frame {
         let message = Some(message);
         let message = v1::ConnectResponse { message };
         // What is sent is at most a few MiB.
-        let len = u32::try_from(message.encoded_len()).unwrap_or(u32::MAX);
-        let mut bytes = BytesMut::with_capacity(PREFIX_BYTES + message.encoded_len());
+        let encoded = message.encoded_len();
+        let len = u32::try_from(encoded).unwrap_or(u32::MAX);
+        let mut bytes = BytesMut::with_capacity(PREFIX_BYTES + encoded);
         bytes.put_u8(UNCOMPRESSED);
         bytes.put_u32(len);
-        bytes.extend_from_slice(&message.encode_to_vec());
+        message.encode_raw(&mut bytes);
         Self(bytes.freeze())
     }
 

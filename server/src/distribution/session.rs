@@ -17,6 +17,7 @@
 mod allowance;
 mod hearing;
 mod presence;
+mod reports;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -39,6 +40,7 @@ use super::end::End;
 use super::frame::Frame;
 use super::hub::Membership;
 use super::outbox::Outbox;
+use super::request::Request;
 use super::roll::Place;
 use super::standing::{Dispatch, Standing};
 use super::tally::Trouble;
@@ -48,12 +50,9 @@ use allowance::Allowance;
 use presence::Presence;
 
 /// What comes up a stream.
-pub(crate) trait Inbound:
-    Stream<Item = Result<v1::ConnectRequest, End>> + Send + Unpin
-{
-}
+pub(crate) trait Inbound: Stream<Item = Result<Request, End>> + Send + Unpin {}
 
-impl<S: Stream<Item = Result<v1::ConnectRequest, End>> + Send + Unpin> Inbound for S {}
+impl<S: Stream<Item = Result<Request, End>> + Send + Unpin> Inbound for S {}
 
 /// Serves a stream until it ends.
 pub(super) async fn run(
@@ -88,7 +87,11 @@ async fn greet(distribution: &Distribution, inbound: &mut impl Inbound) -> Resul
     let first = distribution.stop.run_until_cancelled(first).await;
     let first = first.ok_or(End::Draining)?;
     let first = first.map_err(|_| End::NoHello { within })?;
-    match first.ok_or(End::Left)??.message {
+    let message = match first.ok_or(End::Left)?? {
+        Request::Report(_) => Some(Message::StatsReport(v1::StatsReport::default())),
+        Request::Other(request) => request.message,
+    };
+    match message {
         Some(Message::Hello(hello)) => hello_from_wire(&hello).map_err(End::BadHello),
         other => Err(End::NotHello {
             found: name(other.as_ref()),
@@ -245,7 +248,7 @@ impl<I: Inbound> Session<I> {
         Ok(())
     }
 
-    fn heard(&mut self, heard: Option<Result<v1::ConnectRequest, End>>) -> Result<(), End> {
+    fn heard(&mut self, heard: Option<Result<Request, End>>) -> Result<(), End> {
         let request = heard.ok_or(End::Left)??;
         let now = Instant::now();
         self.watchdog.heard(now);
@@ -253,7 +256,7 @@ impl<I: Inbound> Session<I> {
         if self.allowance.spent_until(now).is_some() {
             self.trouble(Trouble::Flood, "more messages than a session may send");
         }
-        self.hear(request.message)
+        self.hear(request)
     }
 
     /// Its time is over; a process that may come back is asked to.

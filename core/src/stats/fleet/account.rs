@@ -15,13 +15,17 @@
 
 use std::time::Duration;
 
+use crate::key::OperationName;
 use crate::outcome::{BreakerCounts, CircuitState, Forced};
 use crate::revision::Revision;
-use crate::stats::Totals;
+use crate::stats::Counts;
+use crate::stats::histogram::Bin;
 use crate::time::Instant;
 
+use super::figures::{OperationFigures, Sheet};
 use super::instance::Instance;
-use super::report::{ForcedReport, OperationReport, TransitionReport};
+use super::operation::OperationNo;
+use super::report::{ForcedReport, TransitionReport};
 use super::ring::Ring;
 use super::tally::Verdicts;
 use super::view::{OperationInstanceView, Ratio};
@@ -30,10 +34,17 @@ use super::view::{OperationInstanceView, Ratio};
 const SPANS: usize = 5;
 const SPAN_MILLIS: u64 = 2000;
 
-#[derive(Default)]
 pub(super) struct Account {
-    /// What was reported last; absent before the first report.
-    known: Option<Totals>,
+    /// What its process calls the operation.
+    pub(super) name: OperationName,
+    /// Where it is added up: under its own name, or where all go that find no room.
+    pub(super) operation: OperationNo,
+    /// Whether anything has been reported.
+    known: bool,
+    /// What was reported last.
+    counts: Counts,
+    /// The latencies of that.
+    latency: Vec<Bin>,
     verdicts: Ring<Verdicts, SPANS, SPAN_MILLIS>,
     state: CircuitState,
     state_since: Instant,
@@ -97,7 +108,8 @@ impl Heard {
 /// What a report meant.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    Counted(Totals),
+    /// So much more; the latencies of that are on the sheet.
+    Counted(Counts),
     Baseline,
     Repeated,
     Backwards,
@@ -105,48 +117,71 @@ pub(super) enum Step {
 
 impl Account {
     /// An account opened at `now`, by whatever message.
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(name: OperationName, operation: OperationNo, now: Instant) -> Self {
         Self {
+            name,
+            operation,
+            known: false,
+            counts: Counts::default(),
+            latency: Vec::new(),
+            verdicts: Ring::default(),
+            state: CircuitState::default(),
             state_since: now,
+            state_number: 0,
+            forced: None,
+            shadow: None,
+            breaker: BreakerCounts::default(),
+            heard: Heard::default(),
             opened: now,
-            ..Self::default()
+            told: None,
         }
     }
 
-    /// Takes over what a report says, unless it is an older one.
-    pub(super) fn absorb(
+    /// Takes over what a report says, unless it is an older one; its latencies are on the sheet.
+    #[inline]
+    pub(super) fn absorb<L>(
         &mut self,
-        report: OperationReport,
+        figures: &OperationFigures<'_, L>,
+        sheet: &mut Sheet,
         starts_at_zero: bool,
         now: Instant,
     ) -> Step {
-        let step = self.step(&report.totals, starts_at_zero);
-        if step != Step::Backwards {
-            if report.last_transition >= self.state_number {
-                self.forced = report.forced;
-                self.shadow = report.shadow;
-                self.breaker = report.breaker;
-            }
-            self.known = Some(report.totals);
-            self.take_state(report.last_transition, report.state, now - report.state_age);
+        let step = self.step(&figures.counts, sheet, starts_at_zero);
+        if step == Step::Backwards {
+            return step;
         }
+        if figures.last_transition >= self.state_number {
+            self.forced = figures.forced;
+            self.shadow = figures.shadow;
+            self.breaker = figures.breaker;
+        }
+        if step != Step::Repeated {
+            self.known = true;
+            self.counts = figures.counts;
+            sheet.keep(&mut self.latency);
+        }
+        let since = now - figures.state_age;
+        self.take_state(figures.last_transition, figures.state, since);
         step
     }
 
-    fn step(&self, totals: &Totals, starts_at_zero: bool) -> Step {
-        match &self.known {
-            None if starts_at_zero => Step::Counted(totals.clone()),
-            None => Step::Baseline,
-            Some(known) => match totals.since(known) {
-                None => Step::Backwards,
-                Some(difference) if difference.is_empty() => Step::Repeated,
-                Some(difference) => Step::Counted(difference),
-            },
+    #[inline]
+    fn step(&self, counts: &Counts, sheet: &mut Sheet, starts_at_zero: bool) -> Step {
+        // Nothing was known, and nothing is above that.
+        let (Some(more), true) = (counts.since(&self.counts), sheet.subtract(&self.latency)) else {
+            return Step::Backwards;
+        };
+        match self.known {
+            false if starts_at_zero => Step::Counted(more),
+            false => Step::Baseline,
+            true if more == Counts::default() && sheet.more().is_empty() => Step::Repeated,
+            true => Step::Counted(more),
         }
     }
 
     /// Adds to the instance's own ratio.
-    pub(super) fn count(&mut self, difference: &Totals, now: Instant) {
+    #[inline]
+    pub(super) fn count(&mut self, difference: &Counts, now: Instant) {
         if let Some(slot) = self.verdicts.slot(now) {
             slot.count(difference);
         }
@@ -193,14 +228,9 @@ impl Account {
     }
 
     /// What its breaker does, if it was heard of lately enough.
-    pub(super) fn standing(
-        &self,
-        instance: &Instance,
-        stale_after: Duration,
-        now: Instant,
-    ) -> Option<Standing> {
+    pub(super) fn standing(&self, instance: &Instance, now: Instant) -> Option<Standing> {
         let age = self.age(instance, now)?;
-        (age <= stale_after).then_some(Standing {
+        (age <= instance.patience()).then_some(Standing {
             state: self.state,
             forced: self.forced,
             shadow: self.shadow,
@@ -225,14 +255,8 @@ impl Account {
         reported.max(self.told).map(|heard| now.since(heard))
     }
 
-    pub(super) fn view(
-        &self,
-        instance: &Instance,
-        stale_after: Duration,
-        now: Instant,
-    ) -> OperationInstanceView {
-        let live = self.standing(instance, stale_after, now);
-        let known = self.known.as_ref();
+    pub(super) fn view(&self, instance: &Instance, now: Instant) -> OperationInstanceView {
+        let live = self.standing(instance, now);
         OperationInstanceView {
             instance: instance.key.instance.clone(),
             epoch: instance.key.epoch,
@@ -246,8 +270,8 @@ impl Account {
             shadow: self.shadow,
             breaker: self.breaker,
             failure: self.failure(now),
-            calls: known.map_or(0, Totals::all_calls),
-            refusals: known.map_or(0, Totals::all_refusals),
+            calls: self.counts.all_calls(),
+            refusals: self.counts.all_refusals(),
             age: self.age(instance, now),
         }
     }

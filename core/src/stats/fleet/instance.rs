@@ -7,20 +7,29 @@
 //!                       +---+<-----------------------------------------------+
 //! ```
 //!
-//! Invariant: only the newest session speaks for an instance. A late disconnect of an older one
-//! says nothing.
+//! Its accounts stand in the order in which it first told of their operations, which is the order in
+//! which it goes on telling of them: so each is found where the one before it was left.
+//!
+//! Invariants: an account keeps its place for as long as the instance is remembered; only the newest session speaks for an instance, and a late disconnect of an older one says nothing.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use crate::key::OperationName;
 use crate::revision::Revision;
 use crate::time::Instant;
 
+use super::account::Account;
 use super::report::{InstanceFacts, RefusedPolicy, SessionId, bounded};
 use super::view::{InstanceQuery, InstanceView};
 use super::{InstanceKey, MAX_REFUSED_POLICIES};
 
-#[derive(Debug)]
+/// How many accounts are looked at before one is asked for by its name: a report leaves out what has
+/// not changed.
+const AHEAD: usize = 4;
+/// After how many of its report intervals without a report an instance is stale.
+const PATIENCE_INTERVALS: u32 = 3;
+
 pub(super) struct Instance {
     pub(super) key: InstanceKey,
     facts: InstanceFacts,
@@ -35,11 +44,18 @@ pub(super) struct Instance {
     incomplete: bool,
     applied: Revision,
     refused: Vec<RefusedPolicy>,
-    pub(super) operations: usize,
+    pub(super) accounts: Vec<Account>,
+    /// The places of those that are added up with others, for want of room.
+    pub(super) strays: HashMap<OperationName, usize>,
+    /// How often it is to report, if it was told.
+    interval: Option<Duration>,
+    /// For how long it may be silent: that follows from the interval it keeps to, which is not the one
+    /// it was told before it has reported again.
+    patience: Duration,
 }
 
 impl Instance {
-    pub(super) fn new(key: InstanceKey, now: Instant) -> Self {
+    pub(super) fn new(key: InstanceKey, patience: Duration, now: Instant) -> Self {
         Self {
             key,
             facts: InstanceFacts::default(),
@@ -50,7 +66,10 @@ impl Instance {
             incomplete: false,
             applied: Revision::ZERO,
             refused: Vec::new(),
-            operations: 0,
+            accounts: Vec::new(),
+            strays: HashMap::new(),
+            interval: None,
+            patience,
         }
     }
 
@@ -84,6 +103,32 @@ impl Instance {
     pub(super) fn note_report(&mut self, complete: bool, now: Instant) {
         self.reported = self.reported.max(Some(now));
         self.incomplete |= !complete;
+        if let Some(interval) = self.interval {
+            self.patience = interval * PATIENCE_INTERVALS;
+        }
+    }
+
+    /// Notes how often it is asked to report from now on.
+    pub(super) fn note_interval(&mut self, interval: Duration) {
+        self.interval = Some(interval);
+        self.patience = self.patience.max(interval * PATIENCE_INTERVALS);
+    }
+
+    /// For how long it may be silent before it is stale.
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// The place of the account that its process calls `name`, if it is where the report has come to.
+    pub(super) fn expected(&self, from: usize, name: &str) -> Option<usize> {
+        let ahead = self.accounts.iter().enumerate().skip(from).take(AHEAD);
+        let mut ahead = ahead.filter(|(_, account)| account.name.as_str() == name);
+        ahead.next().map(|(place, _)| place)
+    }
+
+    /// The place of the account of that name among those that found no room.
+    pub(super) fn stray(&self, name: &str) -> Option<usize> {
+        self.strays.get(name).copied()
     }
 
     /// Notes what it enforces and what it refuses of that; the answer is how many refused policies
@@ -134,11 +179,11 @@ impl Instance {
         self.reported.is_some() && !self.incomplete
     }
 
-    /// Whether what a report adds has happened lately enough to count in rates: figures that cover
-    /// a long silence say nothing about the last seconds.
-    pub(super) fn is_fresh(&self, stale_after: Duration, now: Instant) -> bool {
-        self.reported
-            .is_none_or(|reported| now.since(reported) <= stale_after)
+    /// Whether what a report adds, which covers `span`, has happened lately enough to count in rates:
+    /// figures that cover a long silence say nothing about the last seconds.
+    pub(super) fn is_fresh(&self, span: Duration, now: Instant) -> bool {
+        let silence = self.reported.map(|reported| now.since(reported));
+        span.max(silence.unwrap_or_default()) <= self.patience
     }
 
     pub(super) fn view(&self, duplicate: bool, now: Instant) -> InstanceView {
@@ -152,7 +197,7 @@ impl Instance {
             last_seen: now.since(self.seen),
             applied: self.applied,
             refused: self.refused.clone(),
-            operations: self.operations,
+            operations: self.accounts.len(),
         }
     }
 }

@@ -11,9 +11,9 @@
 //!   Fleet ---- sessions: which instance a stream speaks for
 //!     |
 //!     +-- ServiceFleet (namespace, service)
-//!           +-- Instance  (id, epoch): facts, revision applied, last seen
 //!           +-- Operation (name): totals, the last minute, transitions
-//!                 +-- Account, one for each instance: last totals, state, own ratio
+//!           +-- Instance  (id, epoch): facts, revision applied, last seen
+//!                 +-- Account, one for each operation: last totals, state, own ratio
 //! ```
 //!
 //! Invariants: an operation's totals never go backwards while it is remembered; only the newest
@@ -21,6 +21,8 @@
 //! counted. The fleet holds what one server has heard; whoever asks several adds the answers up.
 
 mod account;
+mod directory;
+mod figures;
 mod instance;
 mod log;
 mod operation;
@@ -28,6 +30,7 @@ mod order;
 mod report;
 mod ring;
 mod service;
+mod spread;
 mod tally;
 mod view;
 
@@ -38,6 +41,8 @@ use crate::key::{InstanceId, Kind, Labels, Namespace, OperationName, Service};
 use crate::revision::Revision;
 use crate::time::Instant;
 
+use figures::Sheet;
+pub use figures::{ImpossibleFigures, OperationFigures, ReportHead};
 use log::Log;
 pub use log::{FreshTransitions, MAX_LOGGED, TransitionPage, TransitionQuery, TransitionRecord};
 use operation::Operation;
@@ -47,6 +52,7 @@ pub use report::{
     ForcedReport, InstanceFacts, InstanceKey, Ledger, MAX_TEXT, OperationKey, OperationReport,
     RefusedPolicy, Report, SessionId, TransitionReport,
 };
+pub use service::OVERFLOW;
 use service::{InstanceNo, ServiceFleet, Visit};
 pub use view::{
     Filter, InstancePage, InstancePlace, InstanceQuery, InstanceView, OperationDetail,
@@ -59,7 +65,8 @@ pub const MAX_REFUSED_POLICIES: usize = 64;
 /// How much the fleet remembers, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// An instance that has not reported for this long is stale. Three report intervals.
+    /// An instance that has not reported for this long is stale. Three report intervals; one that was
+    /// told another interval is taken at three of its own.
     pub stale_after: Duration,
     /// For how long a gone instance is remembered.
     pub instance_retention: Duration,
@@ -68,8 +75,11 @@ pub struct Limits {
     pub operation_retention: Duration,
     /// Instances, connected and gone.
     pub max_instances: usize,
-    /// Operations of one service.
+    /// Operations of one service; what is told of others is added up under [`OVERFLOW`].
     pub max_operations_per_service: usize,
+    /// Operations of one instance, whichever they are added up under; what is told of others is
+    /// dropped.
+    pub max_operations_per_instance: usize,
     /// Operations of all services.
     pub max_operations: usize,
 }
@@ -82,6 +92,7 @@ impl Default for Limits {
             operation_retention: Duration::from_secs(60 * 60),
             max_instances: 20_000,
             max_operations_per_service: 1_000,
+            max_operations_per_instance: 2_000,
             max_operations: 20_000,
         }
     }
@@ -97,9 +108,16 @@ pub struct Fleet {
     /// Operations of all services.
     operations: usize,
     ledger: Ledger,
-    log: Log,
     /// Counts what watchers have to look at.
     stirs: u64,
+    tools: Tools,
+}
+
+/// What services share.
+#[derive(Default)]
+struct Tools {
+    log: Log,
+    sheet: Sheet,
 }
 
 /// What processes say.
@@ -140,7 +158,12 @@ impl Fleet {
             return Seat::Untracked;
         }
         let fleet = self.services.entry(service.clone()).or_default();
-        let (no, superseded) = fleet.connect(session, key, facts, (now, self.stirs + 1));
+        let (no, superseded) = fleet.connect(
+            session,
+            key,
+            facts,
+            (self.limits.stale_after, now, self.stirs + 1),
+        );
         self.stirs = self.stirs.max(fleet.stirred());
         if let Some(superseded) = superseded {
             self.sessions.remove(&superseded);
@@ -161,7 +184,7 @@ impl Fleet {
 
     /// Notes that a session is alive: a heartbeat.
     pub fn touch(&mut self, session: SessionId, now: Instant) {
-        self.visit(session, now, |_, _, _, _| Ledger::default());
+        self.visit(session, now, |_, _, _| Ledger::default());
     }
 
     /// Notes what an instance enforces, and what it refuses of that; replaces what was noted.
@@ -172,7 +195,7 @@ impl Fleet {
         refused: Vec<RefusedPolicy>,
         now: Instant,
     ) {
-        self.visit(session, now, |fleet, visit, _, _| {
+        self.visit(session, now, |fleet, visit, _| {
             fleet.applied(visit, revision, refused)
         });
     }
@@ -185,7 +208,7 @@ impl Fleet {
         kind: Kind,
         now: Instant,
     ) {
-        self.visit(session, now, |fleet, visit, _, _| {
+        self.visit(session, now, |fleet, visit, _| {
             fleet.declare(visit, operation, kind)
         });
     }
@@ -194,9 +217,27 @@ impl Fleet {
     ///
     /// A session's first report must tell of every operation and must not be dropped: an operation
     /// that is missing there is taken to begin later.
-    pub fn absorb(&mut self, session: SessionId, report: Report, now: Instant) -> Ledger {
-        self.visit(session, now, |fleet, visit, limits, _| {
-            fleet.absorb(visit, report, limits)
+    pub fn absorb(&mut self, session: SessionId, report: &Report, now: Instant) -> Ledger {
+        let head = ReportHead {
+            from_start: report.from_start,
+            span: report.span,
+        };
+        let operations = report.operations.iter();
+        let operations = operations.map(|operation| Some(operation.figures()));
+        self.absorb_figures(session, head, operations, now)
+    }
+
+    /// The same for a report as it lies in a message; `None` stands for an operation that could not be
+    /// read, and is counted as impossible.
+    pub fn absorb_figures<'a, L: Iterator<Item = (u32, u64)>>(
+        &mut self,
+        session: SessionId,
+        head: ReportHead,
+        operations: impl Iterator<Item = Option<OperationFigures<'a, L>>>,
+        now: Instant,
+    ) -> Ledger {
+        self.visit(session, now, |fleet, visit, tools| {
+            fleet.absorb(visit, head, operations, &mut tools.sheet)
         })
     }
 
@@ -207,9 +248,15 @@ impl Fleet {
         transition: &TransitionReport,
         now: Instant,
     ) -> Ledger {
-        self.visit(session, now, |fleet, visit, _, log| {
-            fleet.transit(visit, transition, log)
+        self.visit(session, now, |fleet, visit, tools| {
+            fleet.transit(visit, transition, &mut tools.log)
         })
+    }
+
+    /// Notes that a session's process was told to report that often: it is stale after three times
+    /// that. A shorter interval counts from its next report on.
+    pub fn pace(&mut self, session: SessionId, interval: Duration, now: Instant) {
+        self.visit(session, now, |fleet, visit, _| fleet.pace(visit, interval));
     }
 
     /// Leads a message to its service and accounts for it.
@@ -217,7 +264,7 @@ impl Fleet {
         &mut self,
         session: SessionId,
         now: Instant,
-        say: impl FnOnce(&mut ServiceFleet, Visit, &Limits, &mut Log) -> Ledger,
+        say: impl FnOnce(&mut ServiceFleet, Visit, &mut Tools) -> Ledger,
     ) -> Ledger {
         let ledger = match self.sessions.get(&session) {
             None => Ledger::LATE,
@@ -231,11 +278,12 @@ impl Fleet {
                     let visit = Visit {
                         no: *no,
                         max_operations: self.limits.max_operations_per_service.min(before + free),
+                        max_accounts: self.limits.max_operations_per_instance,
                         stir: self.stirs + 1,
                         now,
                     };
                     fleet.touch(visit);
-                    let ledger = say(fleet, visit, &self.limits, &mut self.log);
+                    let ledger = say(fleet, visit, &mut self.tools);
                     self.stirs = self.stirs.max(fleet.stirred());
                     self.operations += fleet.operations_len() - before;
                     ledger
@@ -298,22 +346,30 @@ impl Fleet {
         let order = query.order;
         let needs_look = query.looks_at_states() || order != Order::Name;
         let (mut total, mut places) = (0, Vec::new());
-        for (service, fleet, name, operation) in self.operations(query.filter) {
-            if query.kind.is_some_and(|kind| kind != operation.kind) {
-                continue;
-            }
-            let (counts, rates) = if needs_look {
-                operation.standing(fleet.members(), &self.limits, now)
+        for (service, fleet) in self.matching(query.filter) {
+            let looks = if needs_look {
+                fleet.look(now)
             } else {
-                Default::default()
+                Vec::new()
             };
-            if !query.takes_states(&counts) {
-                continue;
-            }
-            total += 1;
-            let place = OperationPlace::new(order, service.operation(name), &counts, &rates);
-            if query.after.is_none_or(|after| place > *after) {
-                places.push(place);
+            for (name, no, operation) in fleet.operations(query.filter) {
+                if query.kind.is_some_and(|kind| kind != operation.kind) {
+                    continue;
+                }
+                let counts = looks.get(no.0).map(|look| look.counts).unwrap_or_default();
+                if !query.takes_states(&counts) {
+                    continue;
+                }
+                total += 1;
+                let rates = if needs_look {
+                    operation.ten_seconds(now)
+                } else {
+                    Rates::default()
+                };
+                let place = OperationPlace::new(order, service.operation(name), &counts, &rates);
+                if query.after.is_none_or(|after| place > *after) {
+                    places.push(place);
+                }
             }
         }
         let more = places.len() > query.limit;
@@ -332,8 +388,10 @@ impl Fleet {
 
     /// The keys of all operations that `filter` takes, sorted.
     pub fn operation_keys(&self, filter: &Filter) -> Vec<OperationKey> {
-        let operations = self.operations(filter);
-        let keys = operations.map(|(service, _, name, _)| service.operation(name));
+        let keys = self.matching(filter).flat_map(|(service, fleet)| {
+            let operations = fleet.operations(filter);
+            operations.map(|(name, ..)| service.operation(name))
+        });
         keys.collect()
     }
 
@@ -344,8 +402,8 @@ impl Fleet {
         let services = services.filter(|(_, fleet)| fleet.stirred() > stirs);
         let stirred = services.flat_map(|(service, fleet)| {
             let operations = fleet.operations(filter);
-            let stirred = operations.filter(|(_, operation)| operation.stirred > stirs);
-            stirred.map(|(name, _)| service.operation(name))
+            let stirred = operations.filter(|(_, _, operation)| operation.stirred > stirs);
+            stirred.map(|(name, ..)| service.operation(name))
         });
         stirred.collect()
     }
@@ -358,7 +416,7 @@ impl Fleet {
     /// One operation over all instances; `None` if nobody told of it.
     pub fn view(&self, key: &OperationKey, now: Instant) -> Option<OperationView> {
         let (fleet, operation) = self.find(key)?;
-        Some(operation.view(key.clone(), fleet.members(), &self.limits, now))
+        Some(operation.view(key.clone(), fleet.members(), now))
     }
 
     /// One operation, with a page of its instances and its latest transitions; `None` if nobody told
@@ -370,10 +428,9 @@ impl Fleet {
         now: Instant,
     ) -> Option<OperationDetail> {
         let (fleet, operation) = self.find(key)?;
-        let (instances, more) =
-            operation.view_instances(fleet.members(), page, (&self.limits, now));
+        let (instances, more) = operation.view_instances(fleet.members(), page, now);
         Some(OperationDetail {
-            operation: operation.view(key.clone(), fleet.members(), &self.limits, now),
+            operation: operation.view(key.clone(), fleet.members(), now),
             instances,
             total: operation.instances_len(),
             more,
@@ -383,13 +440,9 @@ impl Fleet {
 
     /// How many operations there are, and what all their breakers do.
     pub fn breakers(&self, now: Instant) -> (usize, StateCounts) {
-        let all = Filter::default();
-        let counts = self.operations(&all).map(|(_, fleet, _, operation)| {
-            let (counts, _) = operation.standing(fleet.members(), &self.limits, now);
-            counts
-        });
-        let sum = counts.fold(StateCounts::default(), |mut sum, counts| {
-            sum += counts;
+        let looks = self.services.values().flat_map(|fleet| fleet.look(now));
+        let sum = looks.fold(StateCounts::default(), |mut sum, look| {
+            sum += look.counts;
             sum
         });
         (self.operations, sum)
@@ -397,12 +450,12 @@ impl Fleet {
 
     /// One page of what breakers did of late.
     pub fn page_transitions(&self, query: &TransitionQuery<'_>) -> TransitionPage {
-        self.log.page(query)
+        self.tools.log.page(query)
     }
 
     /// What breakers did behind that sequence, at most the latest `limit`.
     pub fn transitions_since(&self, filter: &Filter, after: u64, limit: usize) -> FreshTransitions {
-        self.log.since(filter, after, limit)
+        self.tools.log.since(filter, after, limit)
     }
 
     /// Every instance of the services that `filter` takes, sorted by key. Those that are gone are
@@ -468,23 +521,6 @@ impl Fleet {
             }
         }
         page
-    }
-
-    fn operations<'a>(
-        &'a self,
-        filter: &'a Filter,
-    ) -> impl Iterator<
-        Item = (
-            &'a ServiceKey,
-            &'a ServiceFleet,
-            &'a OperationName,
-            &'a Operation,
-        ),
-    > {
-        self.matching(filter).flat_map(move |(service, fleet)| {
-            let operations = fleet.operations(filter);
-            operations.map(move |(name, operation)| (service, fleet, name, operation))
-        })
     }
 
     fn find(&self, key: &OperationKey) -> Option<(&ServiceFleet, &Operation)> {

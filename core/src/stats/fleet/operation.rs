@@ -5,24 +5,26 @@
 //! by itself. A difference is put where its report arrives, not spread over the time it covers: spread,
 //! the seconds since each instance's last report would always be missing.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::key::Kind;
 use crate::outcome::BreakerCounts;
-use crate::stats::{Histogram, Totals};
+use crate::stats::{Counts, Histogram, Totals};
 use crate::time::Instant;
 
-use super::account::{Account, Standing, Step};
+use super::OperationKey;
+use super::account::{Account, Step};
+use super::figures::{OperationFigures, Sheet};
 use super::instance::Instance;
 use super::log::TransitionRecord;
-use super::report::{Ledger, OperationReport, TransitionReport};
+use super::report::Ledger;
 use super::ring::Ring;
 use super::service::{InstanceNo, Instances};
+use super::spread::{Spread, Sum};
 use super::tally::Tally;
 use super::view::{InstancePlace, OperationInstanceView, OperationView, Rates, Ratio, StateCounts};
-use super::{Limits, OperationKey};
 
 /// How many transitions of one operation are remembered.
 pub const MAX_TRANSITIONS: usize = 64;
@@ -33,15 +35,22 @@ type Seconds = Ring<Tally, 11, 1000>;
 type Minutes = Ring<Tally, 61, 5000>;
 /// A rate is never taken over less.
 const LEAST_SPAN: Duration = Duration::from_secs(1);
-type Latencies = Ring<Histogram, LATENCY_SPANS, 5000>;
+type Latencies = Ring<Spread, LATENCY_SPANS, 5000>;
 /// A minute of latencies.
 const LATENCY_SPANS: usize = 12;
+
+/// An operation's number within its service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OperationNo(pub(super) usize);
 
 #[derive(Default)]
 pub(super) struct Operation {
     pub(super) kind: Kind,
-    accounts: HashMap<InstanceNo, Account>,
-    totals: Totals,
+    /// Whether it stands for all that found no room.
+    pub(super) is_overflow: bool,
+    /// Who has accounts here, and at which place among its own.
+    members: BTreeSet<(InstanceNo, usize)>,
+    counts: Counts,
     seconds: Seconds,
     minutes: Minutes,
     latencies: Latencies,
@@ -55,53 +64,47 @@ pub(super) struct Operation {
 }
 
 impl Operation {
-    /// Opens the instance's account if it has none.
-    pub(super) fn open_account(&mut self, no: InstanceNo, instance: &mut Instance, now: Instant) {
-        self.account(no, instance, now);
+    /// Notes that the instance has an account here.
+    pub(super) fn admit(&mut self, no: InstanceNo, place: usize) {
+        self.members.insert((no, place));
     }
 
-    fn account(&mut self, no: InstanceNo, instance: &mut Instance, now: Instant) -> &mut Account {
+    /// Notes that something is said of it.
+    pub(super) fn use_at(&mut self, now: Instant) {
         self.used = self.used.max(now);
         self.since.get_or_insert(now);
-        self.accounts.entry(no).or_insert_with(|| {
-            instance.operations += 1;
-            Account::new(now)
-        })
     }
 
-    /// Takes over one operation's part of a report.
-    pub(super) fn absorb(
+    /// Takes over one operation's part of a report, whose latencies are on the sheet.
+    pub(super) fn absorb<L>(
         &mut self,
-        no: InstanceNo,
-        instance: &mut Instance,
-        report: OperationReport,
+        account: &mut Account,
+        figures: &OperationFigures<'_, L>,
+        sheet: &mut Sheet,
         reading: Reading,
-    ) -> Ledger {
-        let opened = !self.accounts.contains_key(&no);
-        let account = self.account(no, instance, reading.now);
+        ledger: &mut Ledger,
+    ) {
+        self.use_at(reading.now);
         let before = account.face();
-        let step = account.absorb(report, reading.starts_at_zero, reading.now);
-        let stirs = opened || account.face() != before;
-        let ledger = match step {
-            Step::Baseline => Ledger::BASELINE,
-            Step::Repeated => Ledger::REPEATED,
-            Step::Backwards => Ledger::BACKWARDS,
+        match account.absorb(figures, sheet, reading.starts_at_zero, reading.now) {
+            Step::Baseline => ledger.baselines += 1,
+            Step::Repeated => ledger.repeated += 1,
+            Step::Backwards => ledger.backwards += 1,
             Step::Counted(difference) => {
+                ledger.counted += 1;
                 if reading.is_fresh {
                     account.count(&difference, reading.now);
-                    self.count_lately(&difference, reading.now);
+                    self.count_lately(&difference, sheet, reading.now);
                 }
-                self.totals.merge(&difference);
-                Ledger::COUNTED
+                self.counts.merge(&difference);
             }
-        };
-        if stirs {
+        }
+        if account.face() != before {
             self.stirred = reading.stir;
         }
-        ledger
     }
 
-    fn count_lately(&mut self, difference: &Totals, now: Instant) {
+    fn count_lately(&mut self, difference: &Counts, sheet: &Sheet, now: Instant) {
         let tally = Tally::of(difference);
         if let Some(slot) = self.seconds.slot(now) {
             slot.merge(&tally);
@@ -110,19 +113,8 @@ impl Operation {
             slot.merge(&tally);
         }
         if let Some(slot) = self.latencies.slot(now) {
-            slot.merge(difference.latency());
+            slot.add(sheet.more());
         }
-    }
-
-    /// Takes over a transition; whether it was news.
-    pub(super) fn transit(
-        &mut self,
-        no: InstanceNo,
-        instance: &mut Instance,
-        transition: &TransitionReport,
-        now: Instant,
-    ) -> bool {
-        self.account(no, instance, now).transit(transition, now)
     }
 
     /// Keeps a transition that was news.
@@ -133,29 +125,32 @@ impl Operation {
         self.transitions.push_back(record);
     }
 
-    /// Whether the instance has an account here.
-    pub(super) fn has(&self, no: InstanceNo) -> bool {
-        self.accounts.contains_key(&no)
+    /// The place of the instance's account here, the first if it has several.
+    pub(super) fn place_of(&self, no: InstanceNo) -> Option<usize> {
+        let mut places = self.members.range((no, 0)..=(no, usize::MAX));
+        places.next().map(|&(_, place)| place)
     }
 
     pub(super) fn forget(&mut self, no: InstanceNo) {
-        self.accounts.remove(&no);
+        let members = &mut self.members;
+        while let Some(&member) = members.range((no, 0)..=(no, usize::MAX)).next() {
+            members.remove(&member);
+        }
     }
 
     /// Whether nobody remembered has it, nor anybody has spoken of it for `retention`.
     pub(super) fn is_idle(&self, retention: Duration, now: Instant) -> bool {
-        self.accounts.is_empty() && now.since(self.used) > retention
+        self.members.is_empty() && now.since(self.used) > retention
     }
 
     pub(super) fn view(
         &self,
         key: OperationKey,
         instances: &Instances,
-        limits: &Limits,
         now: Instant,
     ) -> OperationView {
-        let minute = self.latency(now);
-        let look = self.look(instances, limits, now);
+        let minute = Sum::of(self.latencies.last(LATENCY_SPANS as u64, now));
+        let look = self.look(instances, now);
         OperationView {
             key,
             kind: self.kind,
@@ -168,23 +163,13 @@ impl Operation {
             p50: minute.quantile(5_000),
             p95: minute.quantile(9_500),
             p99: minute.quantile(9_900),
-            totals: self.totals.clone(),
+            totals: Totals::unchecked(self.counts, Histogram::default()),
             age: look.newest,
         }
     }
 
-    /// What decides its place among others.
-    pub(super) fn standing(
-        &self,
-        instances: &Instances,
-        limits: &Limits,
-        now: Instant,
-    ) -> (StateCounts, Rates) {
-        let look = self.look(instances, limits, now);
-        (look.counts, self.ten_seconds(now))
-    }
-
-    fn ten_seconds(&self, now: Instant) -> Rates {
+    /// What it did over the last ten seconds.
+    pub(super) fn ten_seconds(&self, now: Instant) -> Rates {
         let span = self.known_within(Seconds::span(10, now), now);
         Tally::sum(self.seconds.last(10, now)).rates(span)
     }
@@ -200,28 +185,11 @@ impl Operation {
         span.min(known).max(LEAST_SPAN)
     }
 
-    fn latency(&self, now: Instant) -> Histogram {
-        let spans = self.latencies.last(LATENCY_SPANS as u64, now);
-        spans.fold(Histogram::default(), |mut sum, span| {
-            sum.merge(span);
-            sum
-        })
-    }
-
     /// Looks at every instance.
-    fn look(&self, instances: &Instances, limits: &Limits, now: Instant) -> Look {
+    pub(super) fn look(&self, instances: &Instances, now: Instant) -> Look {
         let mut look = Look::default();
         for (instance, account) in self.members(instances) {
-            if !instance.is_connected() {
-                look.counts.gone += 1;
-                continue;
-            }
-            match account.standing(instance, limits.stale_after, now) {
-                Some(standing) => look.count(&standing, account.breaker()),
-                None => look.counts.stale += 1,
-            }
-            let age = account.age(instance, now);
-            look.newest = [look.newest, age].into_iter().flatten().min();
+            look.count(instance, account, now);
         }
         look
     }
@@ -230,31 +198,39 @@ impl Operation {
         &'a self,
         instances: &'a Instances,
     ) -> impl Iterator<Item = (&'a Instance, &'a Account)> {
-        let found = |(no, account)| Some((instances.get(no)?, account));
-        self.accounts.iter().filter_map(found)
+        let found = |&(no, place)| {
+            let instance: &Instance = instances.get(&no)?;
+            Some((instance, instance.accounts.get(place)?))
+        };
+        self.members.iter().filter_map(found)
     }
 
     /// A page of its instances, the worst first, with how many there are and whether others follow.
+    /// Of an instance that has several accounts here the worst is shown.
     pub(super) fn view_instances(
         &self,
         instances: &Instances,
         page: &InstancesOf<'_>,
-        (limits, now): (&Limits, Instant),
+        now: Instant,
     ) -> (Vec<OperationInstanceView>, bool) {
         let members = self.members(instances);
-        let views =
-            members.map(|(instance, account)| account.view(instance, limits.stale_after, now));
-        let behind =
-            |view: &OperationInstanceView| page.after.is_none_or(|after| view.place() > *after);
-        let mut views: Vec<_> = views.filter(behind).collect();
+        let mut views: Vec<_> = members
+            .map(|(instance, account)| account.view(instance, now))
+            .collect();
         views.sort_by_cached_key(OperationInstanceView::place);
+        let mut shown = HashSet::new();
+        views.retain(|view| shown.insert((view.instance.clone(), view.epoch)));
+        views.retain(|view| page.after.is_none_or(|after| view.place() > *after));
         let more = views.len() > page.limit;
         views.truncate(page.limit);
         (views, more)
     }
 
     pub(super) fn instances_len(&self) -> usize {
-        self.accounts.len()
+        // Those of one instance stand together.
+        let mut instances: Vec<_> = self.members.iter().map(|(no, _)| no).collect();
+        instances.dedup();
+        instances.len()
     }
 
     /// The latest, the newest first.
@@ -273,9 +249,9 @@ pub struct InstancesOf<'a> {
 }
 
 /// What a look at every instance shows.
-#[derive(Default)]
-struct Look {
-    counts: StateCounts,
+#[derive(Clone, Copy, Default)]
+pub(super) struct Look {
+    pub(super) counts: StateCounts,
     /// Calls in windows that judge slowness, and the slow ones of them.
     judged: u64,
     slow: u64,
@@ -283,10 +259,26 @@ struct Look {
 }
 
 impl Look {
-    fn count(&mut self, standing: &Standing, breaker: BreakerCounts) {
-        self.counts.count(standing);
-        self.judged = self.judged.saturating_add(breaker.window_calls);
-        self.slow = self.slow.saturating_add(breaker.window_slow);
+    pub(super) fn count(&mut self, instance: &Instance, account: &Account, now: Instant) {
+        if !instance.is_connected() {
+            self.counts.gone += 1;
+            return;
+        }
+        match account.standing(instance, now) {
+            None => self.counts.stale += 1,
+            Some(standing) => {
+                let BreakerCounts {
+                    window_calls,
+                    window_slow,
+                    ..
+                } = account.breaker();
+                self.counts.count(&standing);
+                self.judged = self.judged.saturating_add(window_calls);
+                self.slow = self.slow.saturating_add(window_slow);
+            }
+        }
+        let age = account.age(instance, now);
+        self.newest = [self.newest, age].into_iter().flatten().min();
     }
 }
 

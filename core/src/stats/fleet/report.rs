@@ -136,7 +136,7 @@ pub struct TransitionReport {
 }
 
 /// What became of what was said: each operation of a report, and each transition, is counted in
-/// exactly one field; a message that found no instance to speak for, once in `untracked` or `late`.
+/// exactly one field, but for `overflowed`; a message that found no instance to speak for, once in `untracked` or `late`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
     /// Operation reports that told something new.
@@ -147,12 +147,18 @@ pub struct Ledger {
     pub repeated: u64,
     /// Operation reports with a figure below what was known: older ones, or a broken client.
     pub backwards: u64,
+    /// Operation reports with figures, or a name, that cannot be.
+    pub impossible: u64,
     /// Transitions that told something new.
     pub transitions: u64,
     /// Transitions that were known.
     pub transitions_repeated: u64,
-    /// Whatever came for an operation for which there was no room.
+    /// Whatever came for an operation of an instance that has as many as are remembered, and was
+    /// dropped.
     pub over_operations: u64,
+    /// Among the others: whatever was added up under [`OVERFLOW`](super::OVERFLOW), because its service
+    /// has as many operations as are remembered.
+    pub overflowed: u64,
     /// Sessions for whose instance there was no room.
     pub over_instances: u64,
     /// Messages of such sessions.
@@ -166,22 +172,6 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    pub(super) const COUNTED: Self = Self {
-        counted: 1,
-        ..Self::NOTHING
-    };
-    pub(super) const BASELINE: Self = Self {
-        baselines: 1,
-        ..Self::NOTHING
-    };
-    pub(super) const REPEATED: Self = Self {
-        repeated: 1,
-        ..Self::NOTHING
-    };
-    pub(super) const BACKWARDS: Self = Self {
-        backwards: 1,
-        ..Self::NOTHING
-    };
     pub(super) const TRANSITION: Self = Self {
         transitions: 1,
         ..Self::NOTHING
@@ -208,9 +198,11 @@ impl Ledger {
         baselines: 0,
         repeated: 0,
         backwards: 0,
+        impossible: 0,
         transitions: 0,
         transitions_repeated: 0,
         over_operations: 0,
+        overflowed: 0,
         over_instances: 0,
         untracked: 0,
         late: 0,
@@ -225,9 +217,11 @@ impl AddAssign for Ledger {
         self.baselines += other.baselines;
         self.repeated += other.repeated;
         self.backwards += other.backwards;
+        self.impossible += other.impossible;
         self.transitions += other.transitions;
         self.transitions_repeated += other.transitions_repeated;
         self.over_operations += other.over_operations;
+        self.overflowed += other.overflowed;
         self.over_instances += other.over_instances;
         self.untracked += other.untracked;
         self.late += other.late;

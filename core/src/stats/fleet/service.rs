@@ -3,28 +3,37 @@
 //! Services never meet, so each is an aggregate of its own; the [`Fleet`](super::Fleet) above only
 //! finds the right one.
 //!
+//! Beyond the bound on operations a report's operation gets its account all the same, and what it adds
+//! is added up under [`OVERFLOW`]: nothing that is counted is lost, only its name.
+//!
 //! Invariant: whoever has an account in an operation is in `instances`; every instance is in
 //! `names` under its id and epoch.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::key::{Epoch, InstanceId, Kind, OperationName};
 use crate::revision::Revision;
 use crate::time::Instant;
 
+use super::account::Account;
+use super::directory::Directory;
+use super::figures::{OperationFigures, ReportHead, Sheet};
 use super::instance::Instance;
 use super::log::{Log, TransitionRecord};
-use super::operation::{Operation, Reading};
+use super::operation::{Look, Operation, OperationNo, Reading};
 use super::report::{
-    InstanceFacts, InstanceKey, Ledger, OperationReport, RefusedPolicy, Report, SessionId,
-    TransitionReport, bounded,
+    InstanceFacts, InstanceKey, Ledger, RefusedPolicy, SessionId, TransitionReport, bounded,
 };
 use super::view::{Filter, InstanceView};
 use super::{Limits, OperationKey};
 
+/// The operation that stands for all of a service that found no room.
+pub const OVERFLOW: &str = "fusebox.overflow";
+
 /// An instance's number in this fleet: that of its first session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct InstanceNo(pub(super) u64);
 
 pub(super) type Instances = HashMap<InstanceNo, Instance>;
@@ -33,7 +42,7 @@ pub(super) type Instances = HashMap<InstanceNo, Instance>;
 pub(super) struct ServiceFleet {
     instances: Instances,
     names: BTreeMap<(InstanceId, Epoch), InstanceNo>,
-    operations: BTreeMap<OperationName, Box<Operation>>,
+    operations: Directory,
     /// The highest count that an operation of it was stirred with.
     stirred: u64,
 }
@@ -45,6 +54,8 @@ pub(super) struct Visit {
     pub(super) no: InstanceNo,
     /// How many operations the service may have by now.
     pub(super) max_operations: usize,
+    /// How many accounts an instance may have.
+    pub(super) max_accounts: usize,
     /// What operations are stirred with that a watcher has to look at.
     pub(super) stir: u64,
     /// When it came.
@@ -60,14 +71,14 @@ impl ServiceFleet {
         session: SessionId,
         key: InstanceKey,
         facts: &InstanceFacts,
-        (now, stir): (Instant, u64),
+        (patience, now, stir): (Duration, Instant, u64),
     ) -> (InstanceNo, Option<SessionId>) {
         let name = (key.instance.clone(), key.epoch);
         let no = *self.names.entry(name).or_insert(InstanceNo(session.0));
         let instance = self
             .instances
             .entry(no)
-            .or_insert_with(|| Instance::new(key, now));
+            .or_insert_with(|| Instance::new(key, patience, now));
         let superseded = instance.connect(session, facts, now);
         self.stir_all_of(no, stir);
         (no, superseded)
@@ -82,8 +93,9 @@ impl ServiceFleet {
 
     /// The instance comes or goes: its operations show it.
     fn stir_all_of(&mut self, no: InstanceNo, stir: u64) {
-        for operation in self.operations.values_mut() {
-            if operation.has(no) {
+        let accounts = self.instances.get(&no).map(|instance| &instance.accounts);
+        for account in accounts.into_iter().flatten() {
+            if let Some(operation) = self.operations.get_mut(account.operation) {
                 operation.stirred = stir;
                 self.stirred = stir;
             }
@@ -115,51 +127,86 @@ impl ServiceFleet {
         }
     }
 
-    pub(super) fn declare(&mut self, visit: Visit, name: &OperationName, kind: Kind) -> Ledger {
-        let Some((operation, instance)) = self.member(visit, name) else {
-            return Ledger::OVER_OPERATIONS;
-        };
-        if operation.kind != kind || !operation.has(visit.no) {
-            operation.kind = kind;
-            operation.open_account(visit.no, instance, visit.now);
-            operation.stirred = visit.stir;
-            self.stirred = visit.stir;
+    /// How often an instance is asked to report from now on.
+    pub(super) fn pace(&mut self, visit: Visit, interval: Duration) -> Ledger {
+        if let Some(instance) = self.instances.get_mut(&visit.no) {
+            instance.note_interval(interval);
         }
         Ledger::default()
     }
 
-    pub(super) fn absorb(&mut self, visit: Visit, report: Report, limits: &Limits) -> Ledger {
+    pub(super) fn declare(&mut self, visit: Visit, name: &OperationName, kind: Kind) -> Ledger {
         let mut ledger = Ledger::default();
-        let Some(instance) = self.instances.get(&visit.no) else {
+        let Some(instance) = self.instances.get_mut(&visit.no) else {
             return ledger;
         };
-        let reading = Reading {
-            starts_at_zero: report.from_start || instance.new_operations_start_at_zero(),
-            is_fresh: instance.is_fresh(limits.stale_after, visit.now),
-            stir: visit.stir,
-            now: visit.now,
+        let (operations, accounts) = (&mut self.operations, instance.accounts.len());
+        let Ok(place) = place(operations, instance, visit, 0, name.as_str()) else {
+            return Ledger::OVER_OPERATIONS;
         };
-        for operation in report.operations {
-            ledger += self.absorb_operation(visit, operation, reading);
-        }
-        if let Some(instance) = self.instances.get_mut(&visit.no) {
-            instance.note_report(ledger.over_operations == 0, visit.now);
+        let opened = instance.accounts.len() > accounts;
+        if let Some(operation) = operations.get_mut(instance.accounts[place].operation) {
+            if operation.is_overflow {
+                ledger.overflowed += 1;
+            } else if operation.kind != kind {
+                operation.kind = kind;
+                operation.stirred = visit.stir;
+            }
+            if opened || operation.stirred == visit.stir {
+                self.stirred = visit.stir;
+            }
         }
         ledger
     }
 
-    fn absorb_operation(
+    pub(super) fn absorb<'a, L: Iterator<Item = (u32, u64)>>(
         &mut self,
         visit: Visit,
-        report: OperationReport,
-        reading: Reading,
+        head: ReportHead,
+        report: impl Iterator<Item = Option<OperationFigures<'a, L>>>,
+        sheet: &mut Sheet,
     ) -> Ledger {
-        let Some((operation, instance)) = self.member(visit, &report.operation) else {
-            return Ledger::OVER_OPERATIONS;
+        let mut ledger = Ledger::default();
+        let Some(instance) = self.instances.get_mut(&visit.no) else {
+            return ledger;
         };
-        let ledger = operation.absorb(visit.no, instance, report, reading);
-        let stirred = operation.stirred;
-        self.stirred = self.stirred.max(stirred);
+        let reading = Reading {
+            starts_at_zero: head.from_start || instance.new_operations_start_at_zero(),
+            is_fresh: instance.is_fresh(head.span, visit.now),
+            stir: visit.stir,
+            now: visit.now,
+        };
+        let operations = &mut self.operations;
+        let mut next = 0;
+        for figures in report {
+            let Some(mut figures) = figures else {
+                ledger.impossible += 1;
+                continue;
+            };
+            let latency = figures.latency.by_ref();
+            if sheet
+                .read(&figures.counts, &figures.breaker, latency)
+                .is_err()
+            {
+                ledger.impossible += 1;
+                continue;
+            }
+            match place(operations, instance, visit, next, figures.operation) {
+                Err(NoPlace::Name) => ledger.impossible += 1,
+                Err(NoPlace::Full) => ledger.over_operations += 1,
+                Ok(place) => {
+                    next = place + 1;
+                    let account = &mut instance.accounts[place];
+                    if let Some(operation) = operations.get_mut(account.operation) {
+                        ledger.overflowed += u64::from(operation.is_overflow);
+                        operation.absorb(account, &figures, sheet, reading, &mut ledger);
+                        self.stirred = self.stirred.max(operation.stirred);
+                    }
+                }
+            }
+        }
+        let complete = ledger.over_operations + ledger.impossible == 0;
+        instance.note_report(complete, visit.now);
         ledger
     }
 
@@ -169,37 +216,84 @@ impl ServiceFleet {
         transition: &TransitionReport,
         log: &mut Log,
     ) -> Ledger {
-        let Some((operation, instance)) = self.member(visit, &transition.operation) else {
+        let Some(instance) = self.instances.get_mut(&visit.no) else {
+            return Ledger::default();
+        };
+        let operations = &mut self.operations;
+        let Ok(place) = place(
+            operations,
+            instance,
+            visit,
+            0,
+            transition.operation.as_str(),
+        ) else {
             return Ledger::OVER_OPERATIONS;
         };
-        if !operation.transit(visit.no, instance, transition, visit.now) {
+        let account = &mut instance.accounts[place];
+        if !account.transit(transition, visit.now) {
             return Ledger::TRANSITION_REPEATED;
         }
         let record = Arc::new(record(log.next(), &instance.key, transition, visit.now));
-        operation.remember(Arc::clone(&record));
-        operation.stirred = visit.stir;
+        if let Some(operation) = operations.get_mut(account.operation) {
+            operation.use_at(visit.now);
+            operation.remember(Arc::clone(&record));
+            operation.stirred = visit.stir;
+        }
         log.push(record);
         self.stirred = visit.stir;
         Ledger::TRANSITION
     }
+}
 
-    /// The operation, opened if there is room for it, and the instance that speaks of it.
-    fn member(
-        &mut self,
-        visit: Visit,
-        name: &OperationName,
-    ) -> Option<(&mut Operation, &mut Instance)> {
-        if !self.operations.contains_key(name) {
-            if self.operations.len() >= visit.max_operations {
-                return None;
-            }
-            self.operations.insert(name.clone(), Box::default());
-        }
-        Some((
-            self.operations.get_mut(name)?,
-            self.instances.get_mut(&visit.no)?,
-        ))
+/// Why there is no account.
+enum NoPlace {
+    /// Of that name no operation can be.
+    Name,
+    /// The instance has as many as it may.
+    Full,
+}
+
+/// The place of the instance's account of that name, opened if need be. `next` is where a report has
+/// come to.
+fn place(
+    operations: &mut Directory,
+    instance: &mut Instance,
+    visit: Visit,
+    next: usize,
+    name: &str,
+) -> Result<usize, NoPlace> {
+    if let Some(place) = instance.expected(next, name) {
+        return Ok(place);
     }
+    let known = operations
+        .find(name)
+        .and_then(|no| operations.get(no)?.place_of(visit.no))
+        // An account of that operation may be another's that found no room.
+        .filter(|&place| instance.accounts[place].name.as_str() == name);
+    if let Some(place) = known.or_else(|| instance.stray(name)) {
+        return Ok(place);
+    }
+    let name = OperationName::new(name).map_err(|_| NoPlace::Name)?;
+    let place = instance.accounts.len();
+    if place >= visit.max_accounts {
+        return Err(NoPlace::Full);
+    }
+    let has_room = operations.len() < visit.max_operations;
+    let no = match operations.find(name.as_str()) {
+        Some(no) => no,
+        None if has_room => operations.open(&name),
+        None => {
+            instance.strays.insert(name.clone(), place);
+            operations.open_overflow()
+        }
+    };
+    instance.accounts.push(Account::new(name, no, visit.now));
+    if let Some(operation) = operations.get_mut(no) {
+        operation.use_at(visit.now);
+        operation.admit(visit.no, place);
+        operation.stirred = visit.stir;
+    }
+    Ok(place)
 }
 
 /// What is kept, and for how long.
@@ -230,7 +324,7 @@ impl ServiceFleet {
             self.forget(no);
         }
         self.operations
-            .retain(|_, operation| !operation.is_idle(limits.operation_retention, now));
+            .retain(|operation| !operation.is_idle(limits.operation_retention, now));
     }
 
     /// The instance that has been gone the longest, with the time it left.
@@ -241,12 +335,14 @@ impl ServiceFleet {
     }
 
     pub(super) fn forget(&mut self, no: InstanceNo) {
-        let Some(Instance { key, .. }) = self.instances.remove(&no) else {
+        let Some(Instance { key, accounts, .. }) = self.instances.remove(&no) else {
             return;
         };
         self.names.remove(&(key.instance, key.epoch));
-        for operation in self.operations.values_mut() {
-            operation.forget(no);
+        for account in accounts {
+            if let Some(operation) = self.operations.get_mut(account.operation) {
+                operation.forget(no);
+            }
         }
     }
 }
@@ -257,14 +353,26 @@ impl ServiceFleet {
     pub(super) fn operations<'a>(
         &'a self,
         filter: &'a Filter,
-    ) -> impl Iterator<Item = (&'a OperationName, &'a Operation)> {
+    ) -> impl Iterator<Item = (&'a OperationName, OperationNo, &'a Operation)> {
         let operations = self.operations.iter();
-        let operations = operations.map(|(name, operation)| (name, &**operation));
-        operations.filter(|(name, _)| filter.takes_operation(name))
+        operations.filter(|(name, ..)| filter.takes_operation(name))
     }
 
     pub(super) fn operation(&self, name: &OperationName) -> Option<&Operation> {
-        self.operations.get(name).map(|operation| &**operation)
+        self.operations.get(self.operations.find(name.as_str())?)
+    }
+
+    /// Looks at every account of every instance; by the number of the operation.
+    pub(super) fn look(&self, now: Instant) -> Vec<Look> {
+        let mut looks = vec![Look::default(); self.operations.numbers()];
+        for instance in self.instances.values() {
+            for account in &instance.accounts {
+                if let Some(look) = looks.get_mut(account.operation.0) {
+                    look.count(instance, account, now);
+                }
+            }
+        }
+        looks
     }
 
     pub(super) fn members(&self) -> &Instances {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::outcome::Reason;
-use crate::stats::totals::{REASONS, Totals, add};
+use crate::stats::Counts;
+use crate::stats::totals::{REASONS, add};
 
 use super::view::{Rates, Ratio};
 
@@ -19,14 +19,14 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn of(totals: &Totals) -> Self {
+    pub(super) fn of(counts: &Counts) -> Self {
         Self {
-            calls: totals.all_calls(),
-            settled: totals.settled(),
-            bad: totals.bad(),
-            retries: totals.retries(),
-            hedges: totals.hedges(),
-            refusals: Reason::ALL.map(|reason| totals.refusals(reason)),
+            calls: counts.all_calls(),
+            settled: counts.settled(),
+            bad: counts.bad(),
+            retries: counts.retries,
+            hedges: counts.hedges,
+            refusals: counts.refusals,
         }
     }
 
@@ -68,9 +68,9 @@ pub(super) struct Verdicts {
 }
 
 impl Verdicts {
-    pub(super) fn count(&mut self, totals: &Totals) {
-        self.settled = self.settled.saturating_add(saturate(totals.settled()));
-        self.bad = self.bad.saturating_add(saturate(totals.bad()));
+    pub(super) fn count(&mut self, counts: &Counts) {
+        self.settled = self.settled.saturating_add(saturate(counts.settled()));
+        self.bad = self.bad.saturating_add(saturate(counts.bad()));
     }
 
     pub(super) fn ratio<'a>(verdicts: impl Iterator<Item = &'a Self>) -> Ratio {

@@ -149,12 +149,12 @@ fn a_process_heard_from_its_start_counts_whole_and_then_by_difference() {
     let session = connect(&mut fleet, "a", 1, 0);
     assert_eq!(
         fleet
-            .absorb(session, first([part("pay", totals(5, 0))]), at(0))
+            .absorb(session, &first([part("pay", totals(5, 0))]), at(0))
             .counted,
         1
     );
     assert_eq!(calls(&fleet, 0), 5);
-    fleet.absorb(session, report([part("pay", totals(8, 0))]), at(1));
+    fleet.absorb(session, &report([part("pay", totals(8, 0))]), at(1));
     assert_eq!(calls(&fleet, 1), 8);
 }
 
@@ -162,7 +162,7 @@ fn a_process_heard_from_its_start_counts_whole_and_then_by_difference() {
 fn a_process_that_counted_before_it_was_heard_of_starts_from_a_baseline() {
     let mut fleet = fleet();
     let session = connect(&mut fleet, "a", 1, 0);
-    let ledger = fleet.absorb(session, report([part("pay", totals(1_000, 7))]), at(0));
+    let ledger = fleet.absorb(session, &report([part("pay", totals(1_000, 7))]), at(0));
     assert_eq!(
         ledger,
         Ledger {
@@ -175,7 +175,7 @@ fn a_process_that_counted_before_it_was_heard_of_starts_from_a_baseline() {
         view(&fleet, "pay", 0).last_ten_seconds.calls_per_second,
         0.0
     );
-    fleet.absorb(session, report([part("pay", totals(1_002, 7))]), at(1));
+    fleet.absorb(session, &report([part("pay", totals(1_002, 7))]), at(1));
     assert_eq!(calls(&fleet, 1), 2);
 }
 
@@ -183,8 +183,8 @@ fn a_process_that_counted_before_it_was_heard_of_starts_from_a_baseline() {
 fn an_operation_that_appears_in_a_known_process_counts_whole() {
     let mut fleet = fleet();
     let session = connect(&mut fleet, "a", 1, 0);
-    fleet.absorb(session, report([part("ship", totals(1_000, 0))]), at(0));
-    fleet.absorb(session, report([part("pay", totals(4, 0))]), at(5));
+    fleet.absorb(session, &report([part("ship", totals(1_000, 0))]), at(0));
+    fleet.absorb(session, &report([part("pay", totals(4, 0))]), at(5));
     assert_eq!(calls(&fleet, 5), 4);
 }
 
@@ -193,9 +193,9 @@ fn a_repeated_report_changes_nothing() {
     let mut fleet = fleet();
     let session = connect(&mut fleet, "a", 1, 0);
     let told = first([part("pay", totals(5, 2))]);
-    fleet.absorb(session, told.clone(), at(0));
+    fleet.absorb(session, &told, at(0));
     let before = view(&fleet, "pay", 0);
-    assert_eq!(fleet.absorb(session, told, at(0)).repeated, 1);
+    assert_eq!(fleet.absorb(session, &told, at(0)).repeated, 1);
     assert_eq!(view(&fleet, "pay", 0), before);
 }
 
@@ -203,14 +203,15 @@ fn a_repeated_report_changes_nothing() {
 fn an_older_report_is_counted_and_changes_nothing() {
     let mut fleet = fleet();
     let session = connect(&mut fleet, "a", 1, 0);
-    fleet.absorb(session, first([part("pay", totals(5, 2))]), at(0));
+    fleet.absorb(session, &first([part("pay", totals(5, 2))]), at(0));
     let older = OperationReport {
         state: CircuitState::Open,
         ..part("pay", totals(4, 2))
     };
-    assert_eq!(fleet.absorb(session, report([older]), at(0)).backwards, 1);
+    assert_eq!(fleet.absorb(session, &report([older]), at(0)).backwards, 1);
     let now = view(&fleet, "pay", 0);
-    assert_eq!((now.totals, now.instances.closed), (totals(5, 2), 1));
+    assert_eq!(now.totals.counts(), totals(5, 2).counts());
+    assert_eq!(now.instances.closed, 1);
     assert_eq!(fleet.ledger().backwards, 1);
 }
 
@@ -218,11 +219,11 @@ fn an_older_report_is_counted_and_changes_nothing() {
 fn rates_are_of_the_last_ten_seconds_and_quantiles_of_the_last_minute() {
     let mut fleet = fleet();
     let session = connect(&mut fleet, "a", 1, 0);
-    fleet.absorb(session, first([part("pay", totals(0, 0))]), at(0));
+    fleet.absorb(session, &first([part("pay", totals(0, 0))]), at(0));
     for second in 1..=10 {
         fleet.absorb(
             session,
-            report([part("pay", totals(15 * second, 5 * second))]),
+            &report([part("pay", totals(15 * second, 5 * second))]),
             at(second),
         );
     }
@@ -245,7 +246,7 @@ fn rates_are_of_the_last_ten_seconds_and_quantiles_of_the_last_minute() {
         (much_later.p50, much_later.last_minute.failure.sample),
         (None, 0)
     );
-    assert_eq!(much_later.totals, totals(150, 50));
+    assert_eq!(much_later.totals.counts(), totals(150, 50).counts());
 }
 
 #[test]
@@ -259,8 +260,8 @@ fn retries_and_refusals_are_told_beside_the_calls() {
         ..Counts::default()
     };
     let told = Totals::new(counts, Histogram::default());
-    fleet.absorb(session, first([part("pay", Totals::default())]), at(0));
-    fleet.absorb(session, report([part("pay", told.unwrap())]), at(9));
+    fleet.absorb(session, &first([part("pay", Totals::default())]), at(0));
+    fleet.absorb(session, &report([part("pay", told.unwrap())]), at(9));
     let rates = view(&fleet, "pay", 9).last_ten_seconds;
     assert_eq!(
         rates.retry,
@@ -277,9 +278,9 @@ fn a_rate_is_taken_over_no_more_than_the_time_an_operation_has_been_known() {
     let mut fleet = fleet();
     let session = connect(&mut fleet, "a", 1, 100);
     let per_second = |fleet: &Fleet, now| view(fleet, "pay", now).last_ten_seconds.calls_per_second;
-    fleet.absorb(session, first([part("pay", totals(5, 0))]), at(100));
+    fleet.absorb(session, &first([part("pay", totals(5, 0))]), at(100));
     assert_eq!(per_second(&fleet, 100), 5.0, "but over a second at least");
-    fleet.absorb(session, report([part("pay", totals(20, 0))]), at(104));
+    fleet.absorb(session, &report([part("pay", totals(20, 0))]), at(104));
     assert_eq!(per_second(&fleet, 104), 5.0);
 }
 
@@ -287,10 +288,10 @@ fn a_rate_is_taken_over_no_more_than_the_time_an_operation_has_been_known() {
 fn what_happened_in_a_long_silence_is_in_the_totals_but_in_no_rate() {
     let mut fleet = fleet();
     let session = connect(&mut fleet, "a", 1, 0);
-    fleet.absorb(session, first([part("pay", totals(1, 0))]), at(0));
+    fleet.absorb(session, &first([part("pay", totals(1, 0))]), at(0));
     fleet.absorb(
         session,
-        report([part("pay", totals(1_000_000, 0))]),
+        &report([part("pay", totals(1_000_000, 0))]),
         at(600),
     );
     let now = view(&fleet, "pay", 600);
@@ -301,7 +302,7 @@ fn what_happened_in_a_long_silence_is_in_the_totals_but_in_no_rate() {
     assert_eq!((now.p50, now.latency_sample), (None, 0));
     fleet.absorb(
         session,
-        report([part("pay", totals(1_000_090, 0))]),
+        &report([part("pay", totals(1_000_090, 0))]),
         at(605),
     );
     assert_eq!(view(&fleet, "pay", 605).last_ten_seconds.failure.sample, 90);
@@ -319,7 +320,7 @@ fn the_state_of_an_operation_is_a_count_over_connected_instances() {
         let session = connect(&mut fleet, "a", epoch, 0);
         fleet.absorb(
             session,
-            first([OperationReport {
+            &first([OperationReport {
                 state,
                 ..part("pay", totals(1, 0))
             }]),
@@ -327,7 +328,7 @@ fn the_state_of_an_operation_is_a_count_over_connected_instances() {
         );
     }
     let gone = connect(&mut fleet, "gone", 9, 0);
-    fleet.absorb(gone, first([part("pay", totals(1, 0))]), at(0));
+    fleet.absorb(gone, &first([part("pay", totals(1, 0))]), at(0));
     fleet.disconnect(gone, at(0));
     let expected = StateCounts {
         open: 2,
@@ -343,7 +344,7 @@ fn the_state_of_an_operation_is_a_count_over_connected_instances() {
 fn an_instance_silent_for_three_intervals_is_stale_and_in_no_state() {
     let mut fleet = fleet();
     let session = connect(&mut fleet, "a", 1, 0);
-    fleet.absorb(session, first([part("pay", totals(1, 0))]), at(0));
+    fleet.absorb(session, &first([part("pay", totals(1, 0))]), at(0));
     fleet.touch(session, at(14));
     assert_eq!(view(&fleet, "pay", 15).instances.closed, 1);
     let stale = StateCounts {
@@ -358,8 +359,8 @@ fn an_instance_silent_for_three_intervals_is_stale_and_in_no_state() {
 fn a_report_that_leaves_an_operation_out_says_that_it_has_not_changed() {
     let mut fleet = fleet();
     let session = connect(&mut fleet, "a", 1, 0);
-    fleet.absorb(session, first([part("pay", totals(1, 0))]), at(0));
-    fleet.absorb(session, report([]), at(15));
+    fleet.absorb(session, &first([part("pay", totals(1, 0))]), at(0));
+    fleet.absorb(session, &report([]), at(15));
     assert_eq!(view(&fleet, "pay", 25).instances.closed, 1);
     assert_eq!(view(&fleet, "pay", 25).age, Some(Duration::from_secs(10)));
 }
@@ -372,7 +373,7 @@ fn a_declared_operation_is_stale_until_something_is_heard_of_it() {
     let declared = view(&fleet, "pay", 0);
     assert_eq!((declared.kind, declared.age), (Kind::Database, None));
     assert_eq!(declared.instances.stale, 1);
-    fleet.absorb(session, first([]), at(1));
+    fleet.absorb(session, &first([]), at(1));
     assert_eq!(view(&fleet, "pay", 1).instances.closed, 1);
 }
 
@@ -415,14 +416,14 @@ fn a_report_drawn_up_before_a_transition_does_not_undo_it_and_a_later_one_is_the
     let mut fleet = fleet();
     let session = connect(&mut fleet, "a", 1, 0);
     fleet.absorb_transition(session, &transition("pay", 1, CircuitState::Open), at(0));
-    fleet.absorb(session, first([part("pay", totals(1, 3))]), at(0));
+    fleet.absorb(session, &first([part("pay", totals(1, 3))]), at(0));
     assert_eq!(view(&fleet, "pay", 0).instances.open, 1);
     let later = OperationReport {
         last_transition: 2,
         state: CircuitState::HalfOpen,
         ..part("pay", totals(1, 3))
     };
-    fleet.absorb(session, report([later]), at(5));
+    fleet.absorb(session, &report([later]), at(5));
     assert_eq!(view(&fleet, "pay", 5).instances.half_open, 1);
 }
 
@@ -434,7 +435,7 @@ fn a_transition_that_a_report_forestalled_is_remembered_all_the_same() {
         last_transition: 2,
         ..part("pay", totals(1, 0))
     };
-    fleet.absorb(session, first([told]), at(0));
+    fleet.absorb(session, &first([told]), at(0));
     fleet.absorb_transition(session, &transition("pay", 1, CircuitState::Open), at(0));
     assert_eq!(view(&fleet, "pay", 0).instances.closed, 1);
     assert_eq!(
@@ -472,7 +473,7 @@ fn a_late_disconnect_of_a_superseded_session_does_not_mark_its_instance_gone() {
     assert!(instances(&fleet, 2)[0].connected);
     assert_eq!(
         fleet
-            .absorb(older, first([part("pay", totals(1, 0))]), at(2))
+            .absorb(older, &first([part("pay", totals(1, 0))]), at(2))
             .late,
         1
     );
@@ -485,12 +486,12 @@ fn a_late_disconnect_of_a_superseded_session_does_not_mark_its_instance_gone() {
 fn a_process_that_reconnects_goes_on_where_it_was() {
     let mut fleet = fleet();
     let session = connect(&mut fleet, "a", 1, 0);
-    fleet.absorb(session, first([part("pay", totals(5, 0))]), at(0));
+    fleet.absorb(session, &first([part("pay", totals(5, 0))]), at(0));
     fleet.disconnect(session, at(1));
     let session = connect(&mut fleet, "a", 1, 2);
     fleet.absorb(
         session,
-        report([part("pay", totals(9, 0)), part("ship", totals(1, 0))]),
+        &report([part("pay", totals(9, 0)), part("ship", totals(1, 0))]),
         at(3),
     );
     assert_eq!(calls(&fleet, 3), 9);
@@ -503,7 +504,7 @@ fn two_lives_of_one_instance_both_count_and_are_flagged_while_both_are_connected
     let [older, newer] = [1, 2].map(|epoch| connect(&mut fleet, "a", epoch, 0));
     let bystander = connect(&mut fleet, "b", 3, 0);
     for session in [older, newer, bystander] {
-        fleet.absorb(session, first([part("pay", totals(2, 0))]), at(0));
+        fleet.absorb(session, &first([part("pay", totals(2, 0))]), at(0));
     }
     let flags = |fleet: &Fleet| -> Vec<_> {
         instances(fleet, 0)
@@ -523,7 +524,7 @@ fn a_gone_instance_is_forgotten_after_its_retention_and_its_calls_stay_counted()
     let staying = connect(&mut fleet, "a", 1, 0);
     let leaving = connect(&mut fleet, "b", 2, 0);
     for session in [staying, leaving] {
-        fleet.absorb(session, first([part("pay", totals(3, 0))]), at(0));
+        fleet.absorb(session, &first([part("pay", totals(3, 0))]), at(0));
     }
     fleet.disconnect(leaving, at(10));
     fleet.sweep(at(10 + 15 * 60));
@@ -538,7 +539,7 @@ fn a_gone_instance_is_forgotten_after_its_retention_and_its_calls_stay_counted()
 fn an_operation_that_nobody_has_is_forgotten_after_its_retention_with_its_service() {
     let mut fleet = fleet();
     let session = connect(&mut fleet, "a", 1, 0);
-    fleet.absorb(session, first([part("pay", totals(3, 0))]), at(0));
+    fleet.absorb(session, &first([part("pay", totals(3, 0))]), at(0));
     fleet.disconnect(session, at(0));
     fleet.sweep(at(60 * 60));
     assert_eq!(calls(&fleet, 60 * 60), 3);
@@ -549,26 +550,161 @@ fn an_operation_that_nobody_has_is_forgotten_after_its_retention_with_its_servic
 }
 
 #[test]
-fn operations_beyond_the_bound_are_counted_as_such_and_hold_up_nobody_else() {
+fn operations_beyond_the_bound_are_added_up_under_one_name() {
     let mut fleet = small(10, 1);
     let session = connect(&mut fleet, "a", 1, 0);
-    let told = first([part("pay", totals(1, 0)), part("ship", totals(1, 0))]);
-    let ledger = fleet.absorb(session, told, at(0));
+    let names = ["pay", "ship", "bill"];
+    let told = first(names.map(|name| part(name, totals(2, 1))));
+    let ledger = fleet.absorb(session, &told, at(0));
+    assert_eq!((ledger.counted, ledger.overflowed), (3, 2));
+    let grown = report(names.map(|name| part(name, totals(5, 1))));
+    fleet.absorb(session, &grown, at(1));
+    fleet.absorb(session, &grown, at(1));
+    assert_eq!(calls(&fleet, 1), 6);
+    assert_eq!(view(&fleet, OVERFLOW, 1).totals.all_calls(), 12);
+    assert!(fleet.view(&operation("ship"), at(1)).is_none());
+}
+
+#[test]
+fn an_operation_that_found_no_room_is_told_apart_from_its_siblings_whatever_their_order() {
+    let mut fleet = small(10, 1);
+    let session = connect(&mut fleet, "a", 1, 0);
+    let names: Vec<_> = (0..20).map(|number| format!("op{number}")).collect();
+    let part_of = |name: &String| part(name, totals(1, 0));
+    fleet.absorb(session, &first(names.iter().map(part_of)), at(0));
+    let grown = |name: &String| part(name, totals(3, 0));
+    fleet.absorb(session, &report(names.iter().rev().map(grown)), at(1));
+    assert_eq!(view(&fleet, OVERFLOW, 1).totals.all_calls(), 19 * 3);
+    assert_eq!(fleet.ledger().backwards, 0);
+    assert_eq!(instances(&fleet, 1)[0].operations, 20);
+}
+
+#[test]
+fn an_instance_that_found_no_room_for_several_operations_is_shown_once_as_bad_as_the_worst() {
+    let mut fleet = small(10, 1);
+    let session = connect(&mut fleet, "a", 1, 0);
+    let open = OperationReport {
+        state: CircuitState::Open,
+        ..part("bill", totals(1, 0))
+    };
+    let told = [part("pay", totals(1, 0)), part("ship", totals(1, 0)), open];
+    fleet.absorb(session, &first(told), at(0));
+    let shown = detail(&fleet, OVERFLOW, 0);
+    assert_eq!((shown.total, shown.instances.len()), (1, 1));
+    assert_eq!(shown.instances[0].state, CircuitState::Open);
+}
+
+#[test]
+fn an_instance_has_no_more_operations_than_are_remembered_of_one() {
+    let mut fleet = Fleet::new(Limits {
+        max_operations_per_instance: 1,
+        ..Limits::default()
+    });
+    let session = connect(&mut fleet, "a", 1, 0);
+    let told = [part("pay", totals(1, 0)), part("ship", totals(1, 0))];
+    let ledger = fleet.absorb(session, &first(told), at(0));
     assert_eq!((ledger.counted, ledger.over_operations), (1, 1));
     fleet.declare(session, &name("ship"), Kind::Api, at(0));
     assert_eq!(fleet.ledger().over_operations, 2);
-    assert!(look(&fleet, "ship", at(0)).is_none());
 }
 
 #[test]
 fn an_operation_that_finds_room_later_starts_from_a_baseline() {
-    let mut fleet = small(10, 1);
+    let mut fleet = Fleet::new(Limits {
+        max_operations_per_instance: 1,
+        ..Limits::default()
+    });
     let session = connect(&mut fleet, "a", 1, 0);
     let told = [part("ship", totals(1, 0)), part("pay", totals(1, 0))];
-    fleet.absorb(session, first(told), at(0));
-    fleet.limits.max_operations_per_service = 2;
-    let ledger = fleet.absorb(session, report([part("pay", totals(900, 0))]), at(5));
+    fleet.absorb(session, &first(told), at(0));
+    fleet.limits.max_operations_per_instance = 2;
+    let ledger = fleet.absorb(session, &report([part("pay", totals(900, 0))]), at(5));
     assert_eq!((ledger.baselines, calls(&fleet, 5)), (1, 0));
+}
+
+#[test]
+fn figures_that_cannot_be_cost_their_own_operation_alone() {
+    let mut fleet = fleet();
+    let session = connect(&mut fleet, "a", 1, 0);
+    let legal = part("pay", totals(3, 0));
+    let slower_than_calls = OperationReport {
+        breaker: BreakerCounts {
+            window_calls: 1,
+            window_slow: 2,
+            ..BreakerCounts::default()
+        },
+        ..part("odd", totals(1, 0))
+    };
+    let figures = [slower_than_calls, legal];
+    let told = figures.iter().map(|part| Some(part.figures()));
+    let head = ReportHead::default();
+    let ledger = fleet.absorb_figures(session, head, told.chain([None]), at(0));
+    assert_eq!((ledger.impossible, ledger.baselines), (2, 1));
+    assert!(fleet.view(&operation("odd"), at(0)).is_none());
+    let nameless = OperationFigures {
+        operation: "not a name",
+        ..figures[1].figures()
+    };
+    let ledger = fleet.absorb_figures(session, head, [Some(nameless)].into_iter(), at(1));
+    assert_eq!(ledger.impossible, 1);
+}
+
+#[test]
+fn latencies_that_cannot_be_are_refused_before_anything_is_taken_over() {
+    let mut fleet = fleet();
+    let session = connect(&mut fleet, "a", 1, 0);
+    let known = part("pay", totals(3, 0));
+    fleet.absorb(session, &first([known.clone()]), at(0));
+    let latencies: [&[(u32, u64)]; 4] = [&[(9, 1), (9, 1)], &[(600, 1)], &[(1, 0)], &[(1, 99)]];
+    for pairs in latencies {
+        let figures = OperationFigures {
+            operation: "pay",
+            counts: *totals(50, 0).counts(),
+            latency: pairs.iter().copied(),
+            state: CircuitState::Open,
+            state_age: Duration::ZERO,
+            last_transition: 7,
+            forced: None,
+            shadow: None,
+            breaker: BreakerCounts::default(),
+        };
+        let told = [Some(figures)].into_iter();
+        let ledger = fleet.absorb_figures(session, ReportHead::default(), told, at(1));
+        assert_eq!(ledger.impossible, 1, "{pairs:?}");
+    }
+    assert_eq!(
+        (calls(&fleet, 1), view(&fleet, "pay", 1).instances.closed),
+        (3, 1)
+    );
+}
+
+#[test]
+fn what_covers_more_time_than_rates_speak_of_is_in_the_totals_only() {
+    let mut fleet = fleet();
+    let session = connect(&mut fleet, "a", 1, 0);
+    let long = Report {
+        span: Duration::from_secs(16),
+        ..first([part("pay", totals(100, 0))])
+    };
+    fleet.absorb(session, &long, at(0));
+    let now = view(&fleet, "pay", 0);
+    assert_eq!(now.totals.all_calls(), 100);
+    assert_eq!(now.last_ten_seconds.failure.sample, 0);
+}
+
+#[test]
+fn an_instance_is_stale_after_three_of_its_own_intervals() {
+    let mut fleet = fleet();
+    let session = connect(&mut fleet, "a", 1, 0);
+    let closed = |fleet: &Fleet, secs| view(fleet, "pay", secs).instances.closed;
+    fleet.pace(session, Duration::from_secs(60), at(0));
+    fleet.absorb(session, &first([part("pay", totals(1, 0))]), at(0));
+    assert_eq!((closed(&fleet, 180), closed(&fleet, 181)), (1, 0));
+    fleet.absorb(session, &report([]), at(200));
+    fleet.pace(session, Duration::from_secs(1), at(200));
+    assert_eq!(closed(&fleet, 260), 1, "it may not have heard of that yet");
+    fleet.absorb(session, &report([]), at(260));
+    assert_eq!((closed(&fleet, 263), closed(&fleet, 264)), (1, 0));
 }
 
 #[test]
@@ -585,12 +721,12 @@ fn the_bound_on_all_operations_holds_over_services() {
     let other = fleet.connect(elsewhere, &InstanceFacts::default(), at(0));
     assert_eq!(
         fleet
-            .absorb(session, first([part("pay", totals(1, 0))]), at(0))
+            .absorb(session, &first([part("pay", totals(1, 0))]), at(0))
             .counted,
         1
     );
-    let ledger = fleet.absorb(other, first([part("pay", totals(1, 0))]), at(0));
-    assert_eq!(ledger.over_operations, 1);
+    let ledger = fleet.absorb(other, &first([part("pay", totals(1, 0))]), at(0));
+    assert_eq!((ledger.counted, ledger.overflowed), (1, 1));
 }
 
 #[test]
@@ -600,7 +736,7 @@ fn at_the_bound_on_instances_the_longest_gone_makes_room_and_a_connected_one_nev
     let untracked = connect(&mut fleet, "c", 1, 0);
     assert_eq!(
         fleet
-            .absorb(untracked, first([part("pay", totals(1, 0))]), at(0))
+            .absorb(untracked, &first([part("pay", totals(1, 0))]), at(0))
             .untracked,
         1
     );
@@ -633,7 +769,7 @@ fn an_instance_tells_what_it_is_and_what_it_enforces() {
         reason: "is not known".into(),
     };
     fleet.applied(session, Revision(7), vec![refusal; 100], at(3));
-    fleet.absorb(session, first([part("pay", totals(1, 0))]), at(4));
+    fleet.absorb(session, &first([part("pay", totals(1, 0))]), at(4));
     let view = instances(&fleet, 9).remove(0);
     assert_eq!(
         (view.facts, view.applied, view.operations),
@@ -659,7 +795,7 @@ fn the_worst_come_first_open_before_failing_before_busy() {
     let told = calm
         .into_iter()
         .chain([part("failing", totals(1, 1)), open]);
-    fleet.absorb(session, first(told), at(0));
+    fleet.absorb(session, &first(told), at(0));
     let views = worst_first(&fleet, &Filter::default());
     let order: Vec<_> = views
         .iter()
@@ -678,7 +814,7 @@ fn a_filter_takes_what_it_names_and_tenants_never_mix() {
     for key in [key("a", 1), other.clone()] {
         let session = fleet.connect(key, &InstanceFacts::default(), at(0));
         let told = ["pay", "ship"].map(|name| part(name, totals(1, 0)));
-        fleet.absorb(session, first(told), at(0));
+        fleet.absorb(session, &first(told), at(0));
     }
     let filter = Filter {
         namespace: Some(other.namespace.clone()),
@@ -700,7 +836,7 @@ fn one_sick_instance_can_be_told_from_a_sick_dependency() {
     let mut fleet = fleet();
     for (instance, bad) in [("sick", 9), ("well", 0)] {
         let session = connect(&mut fleet, instance, 1, 0);
-        fleet.absorb(session, first([part("pay", totals(9 - bad, bad))]), at(0));
+        fleet.absorb(session, &first([part("pay", totals(9 - bad, bad))]), at(0));
     }
     let detail = detail(&fleet, "pay", 0);
     let ratios: Vec<_> = detail
@@ -741,19 +877,22 @@ proptest! {
         let epochs = 0..told.len() as u64;
         let sessions: Vec<_> = epochs.map(|epoch| connect(&mut fleet, "a", epoch, 0)).collect();
         for (&session, told) in sessions.iter().zip(&told) {
-            fleet.absorb(session, first([part("pay", told[0].clone())]), at(0));
+            fleet.absorb(session, &first([part("pay", told[0].clone())]), at(0));
         }
         for [process, which] in noise {
             let process = process.index(told.len());
             let totals = which.get(&told[process]).clone();
-            fleet.absorb(sessions[process], report([part("pay", totals)]), at(1));
+            fleet.absorb(sessions[process], &report([part("pay", totals)]), at(1));
         }
         for (&session, told) in sessions.iter().zip(&told) {
-            fleet.absorb(session, report([part("pay", told[told.len() - 1].clone())]), at(2));
+            fleet.absorb(session, &report([part("pay", told[told.len() - 1].clone())]), at(2));
         }
         let mut expected = Totals::default();
         processes.iter().flatten().for_each(|step| expected.merge(step));
-        prop_assert_eq!(view(&fleet, "pay", 2).totals, expected);
+        let minute = view(&fleet, "pay", 2);
+        prop_assert_eq!(minute.totals.counts(), expected.counts());
+        prop_assert_eq!(minute.latency_sample, expected.latency().count());
+        prop_assert_eq!(minute.p99, expected.latency().quantile(9_900));
     }
 
     #[test]
@@ -762,10 +901,10 @@ proptest! {
         let told = absolutes(&steps);
         let session = connect(&mut often, "a", 1, 0);
         for totals in &told {
-            often.absorb(session, first([part("pay", totals.clone())]), at(0));
+            often.absorb(session, &first([part("pay", totals.clone())]), at(0));
         }
         let session = connect(&mut once, "a", 1, 0);
-        once.absorb(session, first([part("pay", told[told.len() - 1].clone())]), at(0));
+        once.absorb(session, &first([part("pay", told[told.len() - 1].clone())]), at(0));
         prop_assert_eq!(view(&often, "pay", 0), view(&once, "pay", 0));
     }
 }

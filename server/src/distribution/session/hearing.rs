@@ -4,10 +4,8 @@ use std::fmt::Display;
 
 use fusebox_core::policy::Violations;
 use fusebox_core::revision::Revision;
-use fusebox_core::stats::Report;
 use fusebox_proto::convert::session::{Declared, declared_from_wire, refusals_from_wire};
-use fusebox_proto::convert::statistics::{operation_from_wire, transition_from_wire};
-use fusebox_proto::convert::time::age_from_wire;
+use fusebox_proto::convert::statistics::transition_from_wire;
 use fusebox_proto::v1;
 use fusebox_proto::v1::connect_request::Message;
 use tracing::warn;
@@ -16,14 +14,19 @@ use super::presence::Presence;
 use super::{Inbound, Session};
 use crate::distribution::MAX_DECLARED;
 use crate::distribution::end::End;
+use crate::distribution::request::Request;
 use crate::distribution::tally::Trouble;
 use crate::fleet::Declaration;
 
 impl<I: Inbound> Session<I> {
     /// Acts upon a message; the answer is the session's end if the message is that.
-    pub(super) fn hear(&mut self, message: Option<Message>) -> Result<(), End> {
+    pub(super) fn hear(&mut self, request: Request) -> Result<(), End> {
         self.place.heard();
-        match message {
+        let request = match request {
+            Request::Report(bytes) => return self.reported_bytes(&bytes),
+            Request::Other(request) => request,
+        };
+        match request.message {
             Some(Message::Hello(_)) => return Err(End::SecondHello),
             Some(Message::Ack(ack)) => self.acked(Revision(ack.revision)),
             Some(Message::Nack(nack)) => self.nacked(&nack),
@@ -114,30 +117,6 @@ impl<I: Inbound> Session<I> {
         }
     }
 
-    /// An operation that is not legal costs its siblings nothing.
-    fn reported(&mut self, wire: &v1::StatsReport) {
-        let mut operations = Vec::with_capacity(wire.operations.len());
-        for operation in &wire.operations {
-            match operation_from_wire(operation) {
-                Ok(operation) => operations.push(operation),
-                Err(violations) => self.invalid(&violations),
-            }
-        }
-        let from_start = wire.number == 1;
-        let report = Report {
-            from_start,
-            span: age_from_wire(wire.span.as_ref()),
-            operations,
-        };
-        let Presence {
-            distribution,
-            session,
-            ..
-        } = &self.presence;
-        distribution.fleet.absorb(*session, report);
-        self.outbox.owe_report_ack(wire.number);
-    }
-
     fn changed(&mut self, wire: &v1::Transition) {
         match transition_from_wire(wire) {
             Ok(transition) => {
@@ -152,7 +131,7 @@ impl<I: Inbound> Session<I> {
         }
     }
 
-    fn invalid(&mut self, violations: &Violations) {
+    pub(super) fn invalid(&mut self, violations: &Violations) {
         self.trouble(Trouble::Invalid, violations);
     }
 

@@ -15,7 +15,7 @@ fn reporting(
     parts: impl IntoIterator<Item = OperationReport>,
 ) -> SessionId {
     let session = connect(fleet, instance, 1, 0);
-    fleet.absorb(session, first(parts), at(0));
+    fleet.absorb(session, &first(parts), at(0));
     session
 }
 
@@ -134,7 +134,7 @@ fn rates_are_told_over_ten_seconds_a_minute_and_five_with_their_spans() {
     let session = reporting(&mut fleet, "a", [part("pay", totals(0, 0))]);
     for seconds in (5..=600).step_by(5) {
         let told = report([part("pay", totals(10 * seconds, 0))]);
-        fleet.absorb(session, told, at(seconds));
+        fleet.absorb(session, &told, at(seconds));
     }
     let now = view(&fleet, "pay", 600);
     for (rates, seconds) in [
@@ -350,7 +350,7 @@ fn only_what_a_watcher_has_to_look_at_stirs() {
     let parts = ["pay", "ship"].map(|name| part(name, totals(1, 0)));
     let session = reporting(&mut fleet, "a", parts);
     assert_eq!(stirred(&fleet), ["pay", "ship"], "they have come");
-    fleet.absorb(session, report([part("pay", totals(2, 0))]), at(1));
+    fleet.absorb(session, &report([part("pay", totals(2, 0))]), at(1));
     fleet.touch(session, at(1));
     fleet.declare(session, &name("pay"), Kind::Custom, at(1));
     assert_eq!(stirred(&fleet), [""; 0], "figures alone");
@@ -360,7 +360,7 @@ fn only_what_a_watcher_has_to_look_at_stirs() {
         forced: forced(Forced::Open, 7),
         ..part("ship", totals(2, 0))
     };
-    fleet.absorb(session, report([held]), at(3));
+    fleet.absorb(session, &report([held]), at(3));
     assert_eq!(stirred(&fleet), ["ship"]);
     fleet.disconnect(session, at(4));
     assert_eq!(stirred(&fleet), ["pay", "ship"], "an instance has gone");
